@@ -1,0 +1,36 @@
+/*
+ * cache.h - per-user cached answers in Redis, invalidated by generation.
+ *
+ * A key carries the user's generation: Redis' TIME at that user's last write. A
+ * counter could be evicted or rolled back by a fail-over and revive old entries;
+ * a time cannot. Keys are tagged {u<id>}, so one user's keys share a cluster
+ * slot. Without Redis every get is a miss and nothing fails.
+ *
+ * Yields, inside tasks.
+ */
+#ifndef FORKMARK_COMMON_CACHE_H
+#define FORKMARK_COMMON_CACHE_H
+
+#include "common/redis.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct cache;
+/* Both borrowed. */
+struct cache *cache_new(struct redis *redis, const char *prefix);
+void cache_free(struct cache *cache);
+
+/* The user's generation now, as text in the arena; NULL: no Redis, do not cache. */
+const char *cache_generation(struct cache *cache, int32_t user_id);
+/* The entry stored under this generation, in the arena; NULL: a miss. */
+const char *cache_get(struct cache *cache, int32_t user_id, const char *generation,
+                      const char *name, size_t *ret_length);
+/* `generation` is the one read before the data was: a write in between makes
+ * the entry unreachable instead of stale. NULL: nothing is done. */
+void cache_put(struct cache *cache, int32_t user_id, const char *generation,
+               const char *name, const char *data, size_t length, int ttl_s);
+/* After a write of this user: everything cached before is out of reach. */
+void cache_invalidate(struct cache *cache, int32_t user_id);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * conf.h - the engine behind every option: tables, files, environment, origins.
+ *
+ * An option is one row of a table (see options.c): path, type, field, range,
+ * default, unit, environment names, when a change applies, help. Parsing,
+ * checking, environment, --set, `forkmark check`, `ctl show config` and the
+ * reference config/forkmark.conf all come from these rows.
+ *
+ * Precedence: built-in < file < environment < command line < runtime (ctl).
+ * An unknown key, a wrong type or a value out of range is an error that names
+ * file and line (or the variable) and suggests the nearest name.
+ *
+ * libconfig may exit() on some inputs, so a running master parses in a
+ * short-lived child (conf_load_in_child).
+ */
+#ifndef FORKMARK_COMMON_CONF_H
+#define FORKMARK_COMMON_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf;
+struct options;
+
+enum conf_type {
+    CONF_BOOL,    /* bool */
+    CONF_INT,     /* int64_t */
+    CONF_SECONDS, /* uint64_t milliseconds; written 30, "30s", "500ms", "5m", "2h", "7d" */
+    CONF_BYTES,   /* uint64_t bytes; written 1024, "16K", "1M" */
+    CONF_TEXT,    /* char *, never NULL */
+    CONF_SECRET,  /* char *, never NULL; not shown; "file:/path" reads it from a file */
+    CONF_LIST,    /* struct conf_list; an array, or one comma-separated text */
+    CONF_COUNT,   /* struct conf_count: a number, "auto", or "50%" of the usable CPUs */
+    CONF_ENUM,    /* int; one of the words in `words` */
+};
+
+enum conf_applies { CONF_LIVE, CONF_NEW_WORKERS, CONF_RESTART };
+enum conf_origin { CONF_BUILT_IN, CONF_FILE, CONF_ENV, CONF_ARGUMENT, CONF_RUNTIME };
+
+struct conf_list {
+    char **items; /* `count` texts and a closing NULL */
+    size_t count;
+};
+
+struct conf_count {
+    bool is_auto;
+    int percent; /* 1..400 of the usable CPUs; 0: `number` counts */
+    int number;
+};
+
+struct conf_key {
+    const char *path; /* "server.workers" */
+    enum conf_type type;
+    size_t field;              /* offset in struct options */
+    const char *def;           /* as it would be written */
+    double min, max;           /* both 0: no range */
+    const char *unit;          /* "s", "bytes", "connections" */
+    const char *const *words;  /* CONF_ENUM: NULL-ended */
+    const char *env, *env_alt; /* variable names, or NULL */
+    enum conf_applies applies;
+    const char *help;
+};
+
+/* Where one value came from: "forkmark.conf:12", "DATABASE_URL", "--set". */
+struct conf_source {
+    enum conf_origin origin;
+    const char *where;
+};
+
+/* What options_load() reads. Borrowed during the call. */
+struct conf_input {
+    const char *file;        /* NULL: none */
+    char *const *environ;    /* NULL: none */
+    const char *const *sets; /* "key=value", NULL-ended; NULL: none */
+    const char *const *runtime; /* the same, set by ctl */
+};
+
+/*
+ * A whole configuration, checked. NULL on any error; then `errors` holds one
+ * line for each ("forkmark.conf:12: unknown option `server.worker`; did you
+ * mean `server.workers`?"). The caller frees with options_free().
+ */
+struct options *options_load(const struct conf_input *input, struct buf *errors);
+/* The same in a forked child, so that a parser that exits is just an error. */
+struct options *options_load_in_child(const struct conf_input *input, struct buf *errors);
+void options_free(struct options *options);
+
+/* The rows, in the order they are shown. */
+const struct conf_key *conf_keys(size_t *ret_count);
+const struct conf_key *conf_find(const char *path);
+struct conf_source options_source(const struct options *options, const struct conf_key *key);
+/* The value as it would be written; secrets as "(set)" or "". */
+void options_show(const struct options *options, const struct conf_key *key, struct buf *out);
+bool options_equal(const struct options *a, const struct options *b,
+                   const struct conf_key *key);
+/* config/forkmark.conf: every option with its help, default commented out. */
+void conf_write_reference(struct buf *out);
+
+/* CPUs this process may use: affinity and cgroup quota. At least 1. */
+int conf_usable_cpus(void);
+int conf_count_value(const struct conf_count *count);
+
+#endif

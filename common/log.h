@@ -1,0 +1,53 @@
+/*
+ * log.h - one line per event worth an operator's attention.
+ *
+ * A line is text ("2026-11-23T14:36:50.761Z INFO worker 3 [req-id] message key=value")
+ * or one JSON object, to standard error or a file. Each line is one write(2), so
+ * lines of several processes do not mix. The id is that of the running task's
+ * request or job, set once by log_set_id().
+ */
+#ifndef FORKMARK_COMMON_LOG_H
+#define FORKMARK_COMMON_LOG_H
+
+#include <stdbool.h>
+
+/* The values match syslog's order of urgency; smaller is more urgent. */
+enum log_level { LOGL_ERROR, LOGL_WARN, LOGL_INFO, LOGL_DEBUG };
+enum log_format { LOGF_TEXT, LOGF_JSON };
+
+/* `path` NULL or "-": standard error. 0 or a negative errno (then nothing changed). */
+int log_open(const char *path, enum log_format format, enum log_level level);
+/* Opens the same path again (USR1). Keeps the old file when that fails. */
+int log_reopen(void);
+/* Takes over a descriptor opened by somebody else (a master with more rights). */
+void log_use_fd(int fd);
+int log_fd(void);
+void log_set_level(enum log_level level);
+enum log_level log_get_level(void);
+/* "worker 3": stands on each line. Copied. */
+void log_set_process(const char *name);
+/* The id of what this process does now outside any task; NULL: none. Copied. */
+void log_set_id(const char *id);
+/* Asked for each line: the id of the running task's request or job, or NULL. */
+void log_set_id_source(const char *(*id_of_now)(void));
+
+bool log_is_on(enum log_level level);
+void log_line(enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#define log_error(...) log_line(LOGL_ERROR, __VA_ARGS__)
+#define log_warn(...) log_line(LOGL_WARN, __VA_ARGS__)
+#define log_info(...) log_line(LOGL_INFO, __VA_ARGS__)
+#define log_debug(...)                                                                   \
+    do {                                                                                 \
+        if (log_is_on(LOGL_DEBUG))                                                       \
+            log_line(LOGL_DEBUG, __VA_ARGS__);                                           \
+    } while (0)
+
+/* Says why and ends the process with status 1: only for a start that cannot work. */
+_Noreturn void fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* An access line: already formatted, written as it is with the same guarantees. */
+void log_access(const char *line);
+
+#endif

@@ -1,0 +1,127 @@
+/*
+ * pg.h - PostgreSQL: one pool per process, straight-line queries for tasks.
+ *
+ * Base connections stay open, overflow connections close when given back. A
+ * connection is recycled after pool_recycle, pinged before use only after it
+ * idled, and replaced with back-off after a failure. A query ends at its task's
+ * deadline or at statement_timeout, whichever is first; then it is cancelled on
+ * the server too (PQcancel in the thread pool). A connection released with a
+ * query in flight is closed, not reused. The server's host name is resolved in
+ * the thread pool and passed as hostaddr, since libpq resolves blocking.
+ *
+ * Every call yields and must be made inside a task; results live in its arena.
+ */
+#ifndef FORKMARK_COMMON_PG_H
+#define FORKMARK_COMMON_PG_H
+
+#include "common/query.h"
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct arena;
+struct board_slot;
+struct buf;
+
+struct pg_options {
+    const char *url; /* postgresql://... or key=value form */
+    const char *ssl_mode;
+    int size, overflow;
+    bool prepared; /* false: unnamed statements (transaction poolers) */
+    uint64_t acquire_timeout_ms, recycle_ms, connect_timeout_ms, statement_timeout_ms,
+        ping_after_ms;
+    const char *application_name;
+    struct board_slot *slot; /* counters; NULL is fine */
+};
+
+struct pg;
+/* Opens nothing yet. The caller owns it. */
+struct pg *pg_new(const struct pg_options *options);
+/* Closes idle connections; those in use close when released. */
+void pg_free(struct pg *pg);
+
+/*
+ * Errors, negative: -EAGAIN no connection in time or the server is away (503),
+ * -ETIMEDOUT the statement's time is over, -EEXIST unique violation, -ENOENT
+ * foreign key violation, -ERANGE value too long or out of range, -EDEADLK
+ * serialisation failure or deadlock, -ENOSYS undefined table or column,
+ * -EIO anything else (logged with SQLSTATE).
+ */
+
+/* A parameter; texts are borrowed until the call returns. */
+struct pg_param {
+    enum { PG_NULL, PG_INT, PG_TEXT, PG_BYTES, PG_DOUBLE, PG_BOOL } kind;
+    int64_t number;
+    double real;
+    const char *data;
+    size_t length;
+};
+static inline struct pg_param pg_null(void)
+{
+    return (struct pg_param){ .kind = PG_NULL };
+}
+static inline struct pg_param pg_int(int64_t value)
+{
+    return (struct pg_param){ .kind = PG_INT, .number = value };
+}
+static inline struct pg_param pg_bool(bool value)
+{
+    return (struct pg_param){ .kind = PG_BOOL, .number = value };
+}
+static inline struct pg_param pg_double(double value)
+{
+    return (struct pg_param){ .kind = PG_DOUBLE, .real = value };
+}
+/* NULL text: SQL NULL. */
+static inline struct pg_param pg_text(const char *text)
+{
+    return (struct pg_param){ .kind = text ? PG_TEXT : PG_NULL, .data = text };
+}
+static inline struct pg_param pg_bytes(const void *data, size_t length)
+{
+    return (struct pg_param){ .kind = PG_BYTES, .data = data, .length = length };
+}
+#define PG_ARGS(...)                                                                     \
+    (const struct pg_param[]){ __VA_ARGS__ },                                            \
+        (int)(sizeof((const struct pg_param[]){ __VA_ARGS__ }) / sizeof(struct pg_param))
+#define PG_NO_ARGS NULL, 0
+
+/* Rows, in text format, owned by the arena they were asked into. */
+struct pg_rows {
+    PGresult *result;
+    int count;    /* rows */
+    int affected; /* of INSERT, UPDATE, DELETE */
+};
+bool pg_is_null(const struct pg_rows *rows, int row, int column);
+const char *pg_get_text(const struct pg_rows *rows, int row, int column); /* "" for NULL */
+size_t pg_get_length(const struct pg_rows *rows, int row, int column);
+int64_t pg_get_int(const struct pg_rows *rows, int row, int column); /* 0 for NULL */
+double pg_get_double(const struct pg_rows *rows, int row, int column);
+bool pg_get_bool(const struct pg_rows *rows, int row, int column);
+
+/* One statement on a connection of its own. `ret` may be NULL. Yields. 0 or an error. */
+int pg_run(struct pg *pg, const struct query *query, const struct pg_param *params,
+           int count, struct pg_rows *ret);
+
+/*
+ * A transaction: holds one connection until commit or rollback; rolled back by
+ * the arena when neither was called. After an error only rollback is useful.
+ */
+struct pg_tx;
+int pg_begin(struct pg *pg, struct pg_tx **ret); /* Yields. */
+int pg_tx_run(struct pg_tx *tx, const struct query *query, const struct pg_param *params,
+              int count, struct pg_rows *ret); /* Yields. */
+int pg_commit(struct pg_tx *tx);               /* Yields. 0: durable. */
+void pg_rollback(struct pg_tx *tx);            /* Yields. */
+
+/* Whether the server answers, within `timeout_ms`. Yields. 0 or an error. */
+int pg_ping(struct pg *pg, uint64_t timeout_ms);
+
+struct pg_stats {
+    int open, in_use, idle, waiting;
+    uint64_t acquired, waited, failed, reconnects;
+};
+void pg_stats(const struct pg *pg, struct pg_stats *ret);
+
+#endif

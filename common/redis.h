@@ -1,0 +1,97 @@
+/*
+ * redis.h - Redis: one connection per process, pipelined across tasks.
+ *
+ * hiredis formats commands and reads replies; the connection (TCP, Unix socket,
+ * TLS by OpenSSL) is ours. All tasks share it: commands go out in order, replies
+ * come back in order, each waking its task. Subscriptions use a second
+ * connection, blocking commands (BLMOVE) one of their own each (redis_new again).
+ *
+ * A command ends at its timeout, or at its task's deadline. A connection on
+ * which a reply is overdue is closed (its later replies could not be told
+ * apart), everyone waiting gets an error, and for `breaker_ms` further calls
+ * fail at once (-EAGAIN); then it reconnects with back-off. A command that was
+ * sent may have been executed even though its caller got an error.
+ *
+ * Replies live in the running task's arena. Calls yield, inside tasks only.
+ */
+#ifndef FORKMARK_COMMON_REDIS_H
+#define FORKMARK_COMMON_REDIS_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct redis;
+
+struct redis_options {
+    /* redis://[user:password@]host:port/db, rediss://..., unix:///path?db=0 */
+    const char *url;
+    const char *password; /* overrides the URL's; "" or NULL: none */
+    bool allow_unverified_tls;
+    uint64_t connect_timeout_ms;
+    uint64_t timeout_ms; /* one command's, unless the call says otherwise */
+    uint64_t breaker_ms; /* 0: no breaker; calls wait for the reconnect */
+    const char *client_name; /* CLIENT SETNAME; NULL: none */
+};
+
+/* Opens nothing yet. NULL when the URL is no such URL (logged). */
+struct redis *redis_new(const struct redis_options *options);
+void redis_free(struct redis *redis);
+
+/*
+ * One command. 0 and the reply; an error reply (-ERR ...) is -EPROTO with the
+ * reply in *ret. -ETIMEDOUT, -EAGAIN (breaker open, or not connected),
+ * -ECONNRESET (lost while waiting). `ret` may be NULL. `format` is hiredis'
+ * (%s, %b with a size_t, %lld ...).
+ */
+int redis_call(struct redis *redis, redisReply **ret, const char *format, ...);
+int redis_call_argv(struct redis *redis, redisReply **ret, int argc, const char *const *argv,
+                    const size_t *lengths);
+/* The same with a timeout of its own: for blocking commands. 0: none. */
+int redis_call_argv_timeout(struct redis *redis, redisReply **ret, uint64_t timeout_ms,
+                            int argc, const char *const *argv, const size_t *lengths);
+
+/*
+ * A batch: commands added, sent in one write, answered together. Replies in
+ * order; error replies stand in their place. 0 when all were answered.
+ */
+struct redis_batch;
+struct redis_batch *redis_batch_new(struct redis *redis); /* in the task's arena */
+void redis_batch_add(struct redis_batch *batch, const char *format, ...);
+void redis_batch_argv(struct redis_batch *batch, int argc, const char *const *argv,
+                      const size_t *lengths);
+int redis_batch_run(struct redis_batch *batch, redisReply ***ret_replies, size_t *ret_count);
+
+/*
+ * A Lua script, run by EVALSHA and loaded when the server does not know it. Its
+ * text is embedded from a .lua file; generated/lua_scripts.h declares
+ * `extern const struct embedded_file lua_scripts[];` Make one static struct a
+ * script with redis_script_init() at start.
+ */
+struct redis_script {
+    const char *name;
+    const char *text;
+    char sha1[41];
+};
+void redis_script_init(struct redis_script *script, const char *name, const char *text);
+/* keys and args are plain texts; lengths NULL: strlen. */
+int redis_run_script(struct redis *redis, const struct redis_script *script, redisReply **ret,
+                     int key_count, const char *const *keys, int arg_count,
+                     const char *const *args, const size_t *arg_lengths);
+
+/*
+ * Subscriptions: `message` is called on the loop's stack for each message, and
+ * must not yield. They survive reconnects; `gap` (may be NULL) is called after
+ * one, since messages may have been missed. Does not yield; works outside tasks.
+ */
+struct redis_subscription;
+struct redis_subscription *redis_subscribe(
+    struct redis *redis, const char *channel,
+    void (*message)(void *arg, const char *channel, const char *data, size_t length),
+    void (*gap)(void *arg), void *arg);
+void redis_unsubscribe(struct redis_subscription *subscription);
+
+bool redis_is_up(const struct redis *redis); /* connected and the breaker closed */
+
+#endif

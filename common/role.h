@@ -1,0 +1,43 @@
+/*
+ * role.h - what a forked child is given, and what it owes the master.
+ *
+ * The master starts roles from a table (master/roles.c) and knows nothing of
+ * what they do. A role's run() is called in the fresh child, which has already:
+ * left the master's descriptors and signal handlers behind, set its process
+ * title and log name, given up root. It returns the exit status.
+ *
+ * A role must: call role_ready() once it really serves; beat its slot at least
+ * every 80 ms while its loop turns (role_watch() arranges it, the signals and
+ * the drain); end after SIGTERM when its work is done (drain, within
+ * graceful_timeout), at once after SIGINT or SIGQUIT, and when the master is
+ * gone (parent-death signal, set before run()).
+ */
+#ifndef FORKMARK_COMMON_ROLE_H
+#define FORKMARK_COMMON_ROLE_H
+
+#include "common/options.h"
+#include "common/scoreboard.h"
+
+struct role_context {
+    const struct options *options;
+    struct scoreboard *board;
+    struct board_slot *slot; /* its own */
+    const int *listeners;    /* HTTP listening sockets, non-blocking; workers only */
+    size_t listener_count;
+    const struct pool_options *pool; /* consumers only */
+    int notify_fd;                   /* eventfd: a change of state wakes the master; -1 in tests */
+    /* Of the consumer that died in this slot before: its RQ worker name, or "". */
+    char predecessor[40];
+};
+
+/* State READY, and the master told. */
+void role_ready(const struct role_context *context);
+
+/*
+ * On the running loop: the beat timer, USR1 (reopen logs), TERM -> drain(arg) on
+ * the loop's stack, INT/QUIT -> quick(arg). Call after task_runtime_init().
+ */
+void role_watch(const struct role_context *context, void (*drain)(void *arg),
+                void (*quick)(void *arg), void *arg);
+
+#endif

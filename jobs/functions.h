@@ -1,0 +1,84 @@
+/*
+ * functions.h - the table of what consumers can run.
+ *
+ * A function runs in the job's task, one job per consumer process at a time. It
+ * reads its arguments, works, and returns a job_outcome. It never writes RQ's
+ * keys; the consumer does that, in one script with the next claim.
+ */
+#ifndef FORKMARK_JOBS_FUNCTIONS_H
+#define FORKMARK_JOBS_FUNCTIONS_H
+
+#include "common/options.h"
+#include "common/pg.h"
+#include "common/redis.h"
+#include "jobs/rq/payload.h"
+#include "jobs/rq/value.h"
+#include <stdint.h>
+
+struct cache;
+struct fetcher;
+
+/* What a consumer process has; one per process. */
+struct job_services {
+    const struct options *options;
+    struct pg *pg;
+    struct redis *redis;       /* the queue's */
+    struct redis *cache_redis;
+    struct cache *cache;
+    struct fetcher *fetcher;
+};
+
+enum job_outcome {
+    JOB_SUCCESS,
+    JOB_FAILED,      /* retried while retries are left */
+    JOB_FAILED_FINAL, /* no retry makes sense (HTTP 404) */
+    JOB_LATER,       /* put back for `delay_s`; costs no retry */
+};
+
+struct job_run {
+    const struct job_services *services;
+    struct arena *arena; /* the job's; also task_arena() */
+    const char *id;
+    const char *request_id; /* of the request that caused it; NULL: none */
+    struct call call;
+    int retries_left;
+    bool is_last_attempt; /* no retry will follow a failure */
+    /* Set by the function: */
+    struct value *result; /* NULL: None */
+    const char *error;    /* last line "Kind: message" */
+    int delay_s;          /* JOB_LATER */
+};
+
+struct job_function {
+    const char *name;    /* RQ's dotted name */
+    const char *aliases[3];
+    /* Checked before the call: "int bookmark_id, text url, int user_id". Given by
+     * position or keyword; a `?` after the type means it may be absent. */
+    const char *args;
+    enum job_outcome (*run)(struct job_run *job);
+    int64_t timeout_s;
+    int retries;
+    int retry_intervals[4];
+    bool for_tests; /* only under jobs.test_functions */
+};
+
+/* Ends with a NULL name. */
+extern const struct job_function job_functions[];
+/* By name or alias; NULL when unknown (or a test function that is off). */
+const struct job_function *job_function_find(const struct options *options, const char *name);
+
+/* An argument by its name in the spec; the consumer has checked types before. */
+int64_t job_arg_int(const struct job_run *job, const char *name);
+const char *job_arg_text(const struct job_run *job, const char *name); /* NULL: absent */
+/* False and job->error when the arguments do not fit the spec. */
+bool job_args_check(struct job_run *job, const struct job_function *function);
+
+/* J1 (functions/process_bookmark.c) and J3 (functions/embed_bookmark.c). */
+enum job_outcome process_bookmark(struct job_run *job);
+enum job_outcome embed_bookmark(struct job_run *job);
+
+#define JOB_PROCESS_BOOKMARK                                                             \
+    "services.bookmark_processing_service.process_bookmark_content_task"
+#define JOB_EMBED_BOOKMARK "services.bookmark_processing_service.generate_embedding_task"
+
+#endif

@@ -1,0 +1,38 @@
+/*
+ * payload.h - a job's `data` field: zlib around pickle or JSON around four items.
+ *
+ * The reader takes hostile input: no import, no call; bounds on output, depth,
+ * expanded size and memo (RQ's format: protocol notes in README, "RQ").
+ */
+#ifndef FORKMARK_JOBS_RQ_PAYLOAD_H
+#define FORKMARK_JOBS_RQ_PAYLOAD_H
+
+#include "jobs/rq/value.h"
+
+enum payload_format { PAYLOAD_PICKLE, PAYLOAD_JSON };
+
+struct call {
+    const char *name; /* dotted function name */
+    const struct value *args;   /* tuple or list */
+    const struct value *kwargs; /* dict with text keys */
+    enum payload_format format; /* answer in the same */
+};
+
+#define PAYLOAD_MAX_INFLATED ((size_t)16 << 20)
+
+/* False: `*ret_error` says why, e.g. "DeserializationError: opcode 0x63 not allowed". */
+bool payload_read(struct arena *arena, const void *data, size_t length, struct call *ret,
+                  const char **ret_error);
+/* Deflated, ready for HSET. */
+void payload_write(struct arena *arena, const struct call *call, struct buf *out);
+
+/* One value: uncompressed pickle (any protocol 0 to 5) or JSON. NULL and the error. */
+struct value *pickle_read(struct arena *arena, const void *data, size_t length,
+                          const char **ret_error);
+/* Protocol 4, no frames, no memo; every Python from 3.4 on reads it. */
+void pickle_write(const struct value *value, struct buf *out);
+struct value *value_from_json(struct arena *arena, const char *text, size_t length,
+                              const char **ret_error);
+void value_write(const struct value *value, enum payload_format format, struct buf *out);
+
+#endif

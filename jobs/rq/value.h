@@ -1,0 +1,61 @@
+/*
+ * value.h - Python values as data: what a job's arguments and results are made of.
+ *
+ * A tree in an arena, read from pickle or JSON and written to either. No value
+ * ever causes code to be looked up or called.
+ */
+#ifndef FORKMARK_JOBS_RQ_VALUE_H
+#define FORKMARK_JOBS_RQ_VALUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct arena;
+struct buf;
+
+enum value_kind {
+    VALUE_NONE, VALUE_BOOL, VALUE_INT, VALUE_BIGINT, VALUE_FLOAT, VALUE_TEXT, VALUE_BYTES,
+    VALUE_LIST, VALUE_TUPLE, VALUE_DICT, VALUE_SET, VALUE_FROZENSET,
+};
+
+struct value {
+    enum value_kind kind;
+    bool frozen;        /* used inside another container: no longer changes */
+    uint32_t depth;     /* containers: 1 + deepest item */
+    uint64_t expanded;  /* 1 + the items' expanded sizes, saturating */
+    union {
+        bool boolean;
+        int64_t integer;
+        double real;
+        struct {
+            const char *data; /* text, bytes; bigint: two's complement, little-endian */
+            size_t length;
+        } bytes;
+        struct {
+            struct value **items; /* dict: key, value, key, value */
+            size_t count;         /* of items; a dict's pairs are count / 2 */
+            size_t room;
+        } list;
+    };
+};
+
+struct value *value_none(struct arena *arena);
+struct value *value_bool(struct arena *arena, bool boolean);
+struct value *value_int(struct arena *arena, int64_t integer);
+struct value *value_float(struct arena *arena, double real);
+struct value *value_text(struct arena *arena, const char *text, size_t length);
+struct value *value_bytes(struct arena *arena, const void *data, size_t length);
+struct value *value_container(struct arena *arena, enum value_kind kind);
+void value_add(struct arena *arena, struct value *container, struct value *item);
+void value_put(struct arena *arena, struct value *dict, const char *key, struct value *item);
+
+/* The last entry of that text key; NULL when absent or no dict. */
+const struct value *value_find(const struct value *dict, const char *key);
+
+/* As JSON text (bytes as base64, sets and tuples as arrays): for logs, exec, `jobs show`. */
+void value_to_json(const struct value *value, struct buf *out);
+/* As Python would print it, cut to `max` bytes with "...": job descriptions. */
+void value_repr(const struct value *value, struct buf *out, size_t max);
+
+#endif
