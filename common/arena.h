@@ -45,7 +45,8 @@ char *arena_vprintf(struct arena *arena, const char *format, va_list args)
 
 /* `call(arg)` runs when the arena goes, newest first. */
 struct arena_deferred;
-struct arena_deferred *arena_defer(struct arena *arena, void (*call)(void *arg), void *arg);
+struct arena_deferred *arena_defer(struct arena *arena, void (*call)(void *arg),
+                                   void *arg);
 /* Takes a deferred call back (the object was handed on). Once only. */
 void arena_undefer(struct arena_deferred *deferred);
 

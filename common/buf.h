@@ -20,8 +20,14 @@ struct buf {
     struct arena *arena; /* NULL: heap, buf_done() frees it */
 };
 
-#define BUF_HEAP { 0 }
-#define BUF_IN(of_arena) { .arena = (of_arena) }
+#define BUF_HEAP \
+    {            \
+        0        \
+    }
+#define BUF_IN(of_arena)    \
+    {                       \
+        .arena = (of_arena) \
+    }
 
 void buf_done(struct buf *buf);
 void buf_clear(struct buf *buf); /* keeps the memory */

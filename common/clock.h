@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-uint64_t clock_ms(void); /* monotonic, milliseconds */
-uint64_t clock_us(void); /* monotonic, microseconds */
+uint64_t clock_ms(void);     /* monotonic, milliseconds */
+uint64_t clock_us(void);     /* monotonic, microseconds */
 int64_t clock_unix(void);    /* UTC, seconds since 1970 */
 int64_t clock_unix_us(void); /* UTC, microseconds since 1970 */
 

@@ -26,7 +26,8 @@ struct options;
 enum conf_type {
     CONF_BOOL,    /* bool */
     CONF_INT,     /* int64_t */
-    CONF_SECONDS, /* uint64_t milliseconds; written 30, "30s", "500ms", "5m", "2h", "7d" */
+    CONF_SECONDS, /* uint64_t milliseconds; written 30, "30s", "500ms", "5m", "2h", "7d"
+                   */
     CONF_BYTES,   /* uint64_t bytes; written 1024, "16K", "1M" */
     CONF_TEXT,    /* char *, never NULL */
     CONF_SECRET,  /* char *, never NULL; not shown; "file:/path" reads it from a file */
@@ -70,9 +71,9 @@ struct conf_source {
 
 /* What options_load() reads. Borrowed during the call. */
 struct conf_input {
-    const char *file;        /* NULL: none */
-    char *const *environ;    /* NULL: none */
-    const char *const *sets; /* "key=value", NULL-ended; NULL: none */
+    const char *file;           /* NULL: none */
+    char *const *environ;       /* NULL: none */
+    const char *const *sets;    /* "key=value", NULL-ended; NULL: none */
     const char *const *runtime; /* the same, set by ctl */
 };
 
@@ -89,9 +90,11 @@ void options_free(struct options *options);
 /* The rows, in the order they are shown. */
 const struct conf_key *conf_keys(size_t *ret_count);
 const struct conf_key *conf_find(const char *path);
-struct conf_source options_source(const struct options *options, const struct conf_key *key);
+struct conf_source options_source(const struct options *options,
+                                  const struct conf_key *key);
 /* The value as it would be written; secrets as "(set)" or "". */
-void options_show(const struct options *options, const struct conf_key *key, struct buf *out);
+void options_show(const struct options *options, const struct conf_key *key,
+                  struct buf *out);
 bool options_equal(const struct options *a, const struct options *b,
                    const struct conf_key *key);
 /* config/forkmark.conf: every option with its help, default commented out. */

@@ -7,10 +7,10 @@
 #include <stddef.h>
 
 struct embedded_file {
-    const char *name;  /* file name without its folder */
-    const char *data;  /* followed by a NUL that does not count */
+    const char *name; /* file name without its folder */
+    const char *data; /* followed by a NUL that does not count */
     size_t length;
-    const char *etag;  /* quoted, from the content */
+    const char *etag; /* quoted, from the content */
 };
 
 /* By name in a table that ends with a NULL name; NULL when there is none. */

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UUID_SIZE 37 /* 36 characters and NUL */
+#define UUID_SIZE       37 /* 36 characters and NUL */
 #define SHA256_HEX_SIZE 65
 
 /* Random UUID, version 4 (RFC 9562). */

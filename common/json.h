@@ -17,7 +17,7 @@
 struct arena;
 struct buf;
 
-#define JSON_MAX_DEPTH 32
+#define JSON_MAX_DEPTH  32
 #define JSON_MAX_VALUES 20000
 
 void json_init(void);
@@ -51,8 +51,10 @@ void json_begin_object(struct json_writer *w, const char *key); /* key NULL: no 
 void json_end_object(struct json_writer *w);
 void json_begin_array(struct json_writer *w, const char *key);
 void json_end_array(struct json_writer *w);
-void json_put_text(struct json_writer *w, const char *key, const char *text); /* NULL: null */
-void json_put_textn(struct json_writer *w, const char *key, const char *text, size_t length);
+void json_put_text(struct json_writer *w, const char *key,
+                   const char *text); /* NULL: null */
+void json_put_textn(struct json_writer *w, const char *key, const char *text,
+                    size_t length);
 void json_put_int(struct json_writer *w, const char *key, int64_t value);
 void json_put_double(struct json_writer *w, const char *key, double value, int decimals);
 void json_put_bool(struct json_writer *w, const char *key, bool value);

@@ -36,12 +36,12 @@ void log_line(enum log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_line(LOGL_ERROR, __VA_ARGS__)
-#define log_warn(...) log_line(LOGL_WARN, __VA_ARGS__)
-#define log_info(...) log_line(LOGL_INFO, __VA_ARGS__)
-#define log_debug(...)                                                                   \
-    do {                                                                                 \
-        if (log_is_on(LOGL_DEBUG))                                                       \
-            log_line(LOGL_DEBUG, __VA_ARGS__);                                           \
+#define log_warn(...)  log_line(LOGL_WARN, __VA_ARGS__)
+#define log_info(...)  log_line(LOGL_INFO, __VA_ARGS__)
+#define log_debug(...)                         \
+    do {                                       \
+        if (log_is_on(LOGL_DEBUG))             \
+            log_line(LOGL_DEBUG, __VA_ARGS__); \
     } while (0)
 
 /* Says why and ends the process with status 1: only for a start that cannot work. */

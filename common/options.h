@@ -25,37 +25,38 @@ struct pool_options {
 
 struct options {
     struct {
-        struct conf_count workers;     /* HTTP workers. WEB_CONCURRENCY */
-        struct conf_list bind;         /* "0.0.0.0:7860", "[::]:7860", "unix:/path" */
-        int64_t port;                  /* PORT; used where bind names none */
-        int64_t backlog;               /* 1024 */
-        int64_t worker_connections;    /* 1000 per worker */
-        uint64_t connection_memory;    /* 16 KiB: libmicrohttpd's per connection */
-        uint64_t keepalive;            /* 5 s, idle connections */
-        uint64_t request_timeout;      /* 30 s: a request's deadline */
-        uint64_t header_timeout;       /* 10 s to send the head */
-        uint64_t body_timeout;         /* 30 s to send the body */
-        uint64_t timeout;              /* 30 s: a worker silent so long is killed */
-        uint64_t graceful_timeout;     /* 30 s */
-        uint64_t body_limit;           /* 1 MiB */
-        char *user, *group;            /* dropped to when started as root; "" = nobody-like default */
-        char *pid_file;                /* "" = none */
-        char *control;                 /* control socket; "" = in the data or run folder */
+        struct conf_count workers;  /* HTTP workers. WEB_CONCURRENCY */
+        struct conf_list bind;      /* "0.0.0.0:7860", "[::]:7860", "unix:/path" */
+        int64_t port;               /* PORT; used where bind names none */
+        int64_t backlog;            /* 1024 */
+        int64_t worker_connections; /* 1000 per worker */
+        uint64_t connection_memory; /* 16 KiB: libmicrohttpd's per connection */
+        uint64_t keepalive;         /* 5 s, idle connections */
+        uint64_t request_timeout;   /* 30 s: a request's deadline */
+        uint64_t header_timeout;    /* 10 s to send the head */
+        uint64_t body_timeout;      /* 30 s to send the body */
+        uint64_t timeout;           /* 30 s: a worker silent so long is killed */
+        uint64_t graceful_timeout;  /* 30 s */
+        uint64_t body_limit;        /* 1 MiB */
+        char *user,
+            *group;     /* dropped to when started as root; "" = nobody-like default */
+        char *pid_file; /* "" = none */
+        char *control;  /* control socket; "" = in the data or run folder */
         struct conf_list forwarded_allow_ips;
-        int64_t trusted_proxies;       /* TRUSTED_PROXIES: most hops; -1 = no cap */
-        char *static_dir;              /* STATIC_DIR; "" = the built-in page */
-        char *app_version;             /* APP_VERSION */
-        int environment;               /* enum environment. ENVIRONMENT */
+        int64_t trusted_proxies; /* TRUSTED_PROXIES: most hops; -1 = no cap */
+        char *static_dir;        /* STATIC_DIR; "" = the built-in page */
+        char *app_version;       /* APP_VERSION */
+        int environment;         /* enum environment. ENVIRONMENT */
     } server;
     struct {
-        char *path;   /* "-" = standard error */
-        int level;    /* enum log_level. LOG_LEVEL */
-        int format;   /* enum log_format */
-        bool access;  /* one line per request */
+        char *path;  /* "-" = standard error */
+        int level;   /* enum log_level. LOG_LEVEL */
+        int format;  /* enum log_format */
+        bool access; /* one line per request */
     } log;
     struct {
-        char *secret_key;      /* SECRET_KEY */
-        char *jwt_secret;      /* JWT_SECRET_KEY */
+        char *secret_key;          /* SECRET_KEY */
+        char *jwt_secret;          /* JWT_SECRET_KEY */
         uint64_t access_lifetime;  /* JWT_ACCESS_TOKEN_EXPIRES_HOURS, 1 h */
         uint64_t refresh_lifetime; /* JWT_REFRESH_TOKEN_EXPIRES_DAYS, 30 d */
         int64_t password_min;      /* 8 */
@@ -72,10 +73,11 @@ struct options {
     struct {
         bool enabled; /* RATELIMIT_ENABLED */
         /* "5/15m", several joined by commas, "" = the environment's default, or "none" */
-        char *standard, *login, *register_, *check_username, *bulk_check, *search, *extract;
+        char *standard, *login, *register_, *check_username, *bulk_check, *search,
+            *extract;
     } limits;
     struct {
-        char *url;         /* DATABASE_URL; "" = embedded. A secret: it holds the password */
+        char *url; /* DATABASE_URL; "" = embedded. A secret: it holds the password */
         char *pooler_url;  /* DATABASE_POOLER_URL */
         char *migrate_url; /* "" = url */
         char *pool_mode;   /* DATABASE_POOL_MODE: "session" or "transaction" */
@@ -94,8 +96,8 @@ struct options {
         int64_t port, db;
         char *password;
         bool ssl, allow_unverified_ssl;
-        char *cache_url; /* "" = the queue's Redis */
-        char *prefix;    /* of our own keys, "fm:" */
+        char *cache_url;          /* "" = the queue's Redis */
+        char *prefix;             /* of our own keys, "fm:" */
         uint64_t connect_timeout; /* 2 s */
         uint64_t timeout;         /* 500 ms: one command of a request */
         uint64_t breaker;         /* 1 s: after a deadline, skip Redis this long */
@@ -103,36 +105,36 @@ struct options {
     struct {
         struct pool_options *pools; /* jobs.pools; at least one unless workers only */
         size_t pool_count;
-        int64_t default_timeout;    /* 180 s, as a number of seconds, as RQ stores it */
-        int64_t result_ttl;         /* 500 s */
-        int64_t failure_ttl;        /* 31536000 s */
-        uint64_t heartbeat;         /* 30 s */
-        uint64_t kill_grace;        /* 5 s past a job's timeout */
-        int64_t max_deliveries;     /* 3 */
-        bool redeliver;             /* true */
-        bool test_functions;        /* forkmark.test.* */
-        bool scheduler;             /* run one here */
-        uint64_t outbox_age;        /* push outbox rows older than this, 10 s */
-        uint64_t sweep_age;         /* 15 min */
+        int64_t default_timeout; /* 180 s, as a number of seconds, as RQ stores it */
+        int64_t result_ttl;      /* 500 s */
+        int64_t failure_ttl;     /* 31536000 s */
+        uint64_t heartbeat;      /* 30 s */
+        uint64_t kill_grace;     /* 5 s past a job's timeout */
+        int64_t max_deliveries;  /* 3 */
+        bool redeliver;          /* true */
+        bool test_functions;     /* forkmark.test.* */
+        bool scheduler;          /* run one here */
+        uint64_t outbox_age;     /* push outbox rows older than this, 10 s */
+        uint64_t sweep_age;      /* 15 min */
     } jobs;
     struct {
-        bool allow_private;  /* FETCH_ALLOW_PRIVATE */
-        char *per_host;      /* FETCH_PER_HOST: "5/10" */
-        uint64_t timeout;    /* 8 s */
-        uint64_t max_bytes;  /* 5 MiB */
+        bool allow_private;    /* FETCH_ALLOW_PRIVATE */
+        char *per_host;        /* FETCH_PER_HOST: "5/10" */
+        uint64_t timeout;      /* 8 s */
+        uint64_t max_bytes;    /* 5 MiB */
         int64_t max_redirects; /* 5 */
         char *user_agent;
     } fetch;
     struct {
-        int mode;      /* enum services_mode. FORKMARK_SERVICES */
-        char *data;    /* FORKMARK_DATA, "./data" */
-        char *pg_bin;  /* folder of postgres and initdb; "" = found */
+        int mode;           /* enum services_mode. FORKMARK_SERVICES */
+        char *data;         /* FORKMARK_DATA, "./data" */
+        char *pg_bin;       /* folder of postgres and initdb; "" = found */
         char *redis_server; /* "" = found */
     } services;
     struct {
-        bool enabled;     /* METRICS_ENABLED */
-        char *auth_token; /* METRICS_AUTH_TOKEN */
-        char *prefix;     /* METRICS_PREFIX */
+        bool enabled;       /* METRICS_ENABLED */
+        char *auth_token;   /* METRICS_AUTH_TOKEN */
+        char *prefix;       /* METRICS_PREFIX */
         char *health_token; /* INTERNAL_HEALTH_TOKEN */
     } metrics;
 

@@ -82,9 +82,10 @@ static inline struct pg_param pg_bytes(const void *data, size_t length)
 {
     return (struct pg_param){ .kind = PG_BYTES, .data = data, .length = length };
 }
-#define PG_ARGS(...)                                                                     \
-    (const struct pg_param[]){ __VA_ARGS__ },                                            \
-        (int)(sizeof((const struct pg_param[]){ __VA_ARGS__ }) / sizeof(struct pg_param))
+#define PG_ARGS(...)                                             \
+    (const struct pg_param[]){ __VA_ARGS__ },                    \
+        (int)(sizeof((const struct pg_param[]){ __VA_ARGS__ }) / \
+              sizeof(struct pg_param))
 #define PG_NO_ARGS NULL, 0
 
 /* Rows, in text format, owned by the arena they were asked into. */
@@ -94,7 +95,8 @@ struct pg_rows {
     int affected; /* of INSERT, UPDATE, DELETE */
 };
 bool pg_is_null(const struct pg_rows *rows, int row, int column);
-const char *pg_get_text(const struct pg_rows *rows, int row, int column); /* "" for NULL */
+const char *pg_get_text(const struct pg_rows *rows, int row,
+                        int column); /* "" for NULL */
 size_t pg_get_length(const struct pg_rows *rows, int row, int column);
 int64_t pg_get_int(const struct pg_rows *rows, int row, int column); /* 0 for NULL */
 double pg_get_double(const struct pg_rows *rows, int row, int column);

@@ -30,8 +30,8 @@ struct redis_options {
     const char *password; /* overrides the URL's; "" or NULL: none */
     bool allow_unverified_tls;
     uint64_t connect_timeout_ms;
-    uint64_t timeout_ms; /* one command's, unless the call says otherwise */
-    uint64_t breaker_ms; /* 0: no breaker; calls wait for the reconnect */
+    uint64_t timeout_ms;     /* one command's, unless the call says otherwise */
+    uint64_t breaker_ms;     /* 0: no breaker; calls wait for the reconnect */
     const char *client_name; /* CLIENT SETNAME; NULL: none */
 };
 
@@ -46,8 +46,8 @@ void redis_free(struct redis *redis);
  * (%s, %b with a size_t, %lld ...).
  */
 int redis_call(struct redis *redis, redisReply **ret, const char *format, ...);
-int redis_call_argv(struct redis *redis, redisReply **ret, int argc, const char *const *argv,
-                    const size_t *lengths);
+int redis_call_argv(struct redis *redis, redisReply **ret, int argc,
+                    const char *const *argv, const size_t *lengths);
 /* The same with a timeout of its own: for blocking commands. 0: none. */
 int redis_call_argv_timeout(struct redis *redis, redisReply **ret, uint64_t timeout_ms,
                             int argc, const char *const *argv, const size_t *lengths);
@@ -61,7 +61,8 @@ struct redis_batch *redis_batch_new(struct redis *redis); /* in the task's arena
 void redis_batch_add(struct redis_batch *batch, const char *format, ...);
 void redis_batch_argv(struct redis_batch *batch, int argc, const char *const *argv,
                       const size_t *lengths);
-int redis_batch_run(struct redis_batch *batch, redisReply ***ret_replies, size_t *ret_count);
+int redis_batch_run(struct redis_batch *batch, redisReply ***ret_replies,
+                    size_t *ret_count);
 
 /*
  * A Lua script, run by EVALSHA and loaded when the server does not know it. Its
@@ -76,9 +77,9 @@ struct redis_script {
 };
 void redis_script_init(struct redis_script *script, const char *name, const char *text);
 /* keys and args are plain texts; lengths NULL: strlen. */
-int redis_run_script(struct redis *redis, const struct redis_script *script, redisReply **ret,
-                     int key_count, const char *const *keys, int arg_count,
-                     const char *const *args, const size_t *arg_lengths);
+int redis_run_script(struct redis *redis, const struct redis_script *script,
+                     redisReply **ret, int key_count, const char *const *keys,
+                     int arg_count, const char *const *args, const size_t *arg_lengths);
 
 /*
  * Subscriptions: `message` is called on the loop's stack for each message, and
@@ -86,10 +87,11 @@ int redis_run_script(struct redis *redis, const struct redis_script *script, red
  * one, since messages may have been missed. Does not yield; works outside tasks.
  */
 struct redis_subscription;
-struct redis_subscription *redis_subscribe(
-    struct redis *redis, const char *channel,
-    void (*message)(void *arg, const char *channel, const char *data, size_t length),
-    void (*gap)(void *arg), void *arg);
+struct redis_subscription *redis_subscribe(struct redis *redis, const char *channel,
+                                           void (*message)(void *arg, const char *channel,
+                                                           const char *data,
+                                                           size_t length),
+                                           void (*gap)(void *arg), void *arg);
 void redis_unsubscribe(struct redis_subscription *subscription);
 
 bool redis_is_up(const struct redis *redis); /* connected and the breaker closed */

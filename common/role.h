@@ -25,7 +25,7 @@ struct role_context {
     const int *listeners;    /* HTTP listening sockets, non-blocking; workers only */
     size_t listener_count;
     const struct pool_options *pool; /* consumers only */
-    int notify_fd;                   /* eventfd: a change of state wakes the master; -1 in tests */
+    int notify_fd; /* eventfd: a change of state wakes the master; -1 in tests */
     /* Of the consumer that died in this slot before: its RQ worker name, or "". */
     char predecessor[40];
 };

@@ -32,10 +32,10 @@ extern const double board_latency_limits[BOARD_LATENCY_BUCKETS - 1]; /* seconds 
 
 /* What a child does now. Texts are cut to fit. */
 struct board_doing {
-    char id[64];         /* request id or job id */
-    char what[64];       /* route pattern or job function */
-    char waiting_on[48]; /* "pg:bookmark_list", "redis", "" = computing */
-    uint64_t since_ms;   /* clock_ms() at its start; 0 = idle */
+    char id[64];          /* request id or job id */
+    char what[64];        /* route pattern or job function */
+    char waiting_on[48];  /* "pg:bookmark_list", "redis", "" = computing */
+    uint64_t since_ms;    /* clock_ms() at its start; 0 = idle */
     uint64_t deadline_ms; /* clock_ms() at which it must have ended; 0 = none */
 };
 
@@ -82,7 +82,8 @@ size_t board_slots(const struct scoreboard *board);
 struct board_slot *board_slot(struct scoreboard *board, size_t index);
 
 /* Master: a free slot, given to a child about to be forked. -1 when full. */
-int board_take(struct scoreboard *board, enum board_role role, int number, const char *pool);
+int board_take(struct scoreboard *board, enum board_role role, int number,
+               const char *pool);
 void board_release(struct scoreboard *board, int index);
 
 /* Child: its own slot. */
@@ -92,7 +93,8 @@ void board_begin(struct board_slot *slot, const char *id, const char *what,
                  uint64_t deadline_ms);
 void board_waiting(struct board_slot *slot, const char *waiting_on);
 void board_end(struct board_slot *slot);
-void board_observe(struct board_slot *slot, uint64_t microseconds); /* a request's latency */
+void board_observe(struct board_slot *slot,
+                   uint64_t microseconds); /* a request's latency */
 
 /* A consistent copy; false when the writer was torn off in the middle. */
 bool board_read_doing(const struct board_slot *slot, struct board_doing *ret);

@@ -20,7 +20,7 @@ struct token {
     int32_t user_id;
     char jti[UUID_SIZE];
     char csrf[UUID_SIZE];
-    char family_id[UUID_SIZE]; /* "" in tokens of older servers */
+    char family_id[UUID_SIZE];     /* "" in tokens of older servers */
     int64_t issued_at, expires_at; /* Unix seconds */
 };
 

@@ -21,11 +21,11 @@ struct buf;
 struct event {
     int32_t user_id;
     int32_t bookmark_id;
-    const char *run_id;  /* run_ + 32 hex */
+    const char *run_id; /* run_ + 32 hex */
     int sequence;
-    const char *type;    /* the long name: "bookmark.pipeline.scraping.started" */
-    const char *data;    /* JSON object */
-    const char *error;   /* JSON object, or NULL */
+    const char *type;     /* the long name: "bookmark.pipeline.scraping.started" */
+    const char *data;     /* JSON object */
+    const char *error;    /* JSON object, or NULL */
     const char *category; /* NULL: by contract's rule from the name */
 };
 

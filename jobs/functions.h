@@ -22,7 +22,7 @@ struct fetcher;
 struct job_services {
     const struct options *options;
     struct pg *pg;
-    struct redis *redis;       /* the queue's */
+    struct redis *redis; /* the queue's */
     struct redis *cache_redis;
     struct cache *cache;
     struct fetcher *fetcher;
@@ -30,9 +30,9 @@ struct job_services {
 
 enum job_outcome {
     JOB_SUCCESS,
-    JOB_FAILED,      /* retried while retries are left */
+    JOB_FAILED,       /* retried while retries are left */
     JOB_FAILED_FINAL, /* no retry makes sense (HTTP 404) */
-    JOB_LATER,       /* put back for `delay_s`; costs no retry */
+    JOB_LATER,        /* put back for `delay_s`; costs no retry */
 };
 
 struct job_run {
@@ -50,7 +50,7 @@ struct job_run {
 };
 
 struct job_function {
-    const char *name;    /* RQ's dotted name */
+    const char *name; /* RQ's dotted name */
     const char *aliases[3];
     /* Checked before the call: "int bookmark_id, text url, int user_id". Given by
      * position or keyword; a `?` after the type means it may be absent. */
@@ -65,7 +65,8 @@ struct job_function {
 /* Ends with a NULL name. */
 extern const struct job_function job_functions[];
 /* By name or alias; NULL when unknown (or a test function that is off). */
-const struct job_function *job_function_find(const struct options *options, const char *name);
+const struct job_function *job_function_find(const struct options *options,
+                                             const char *name);
 
 /* An argument by its name in the spec; the consumer has checked types before. */
 int64_t job_arg_int(const struct job_run *job, const char *name);
@@ -77,7 +78,7 @@ bool job_args_check(struct job_run *job, const struct job_function *function);
 enum job_outcome process_bookmark(struct job_run *job);
 enum job_outcome embed_bookmark(struct job_run *job);
 
-#define JOB_PROCESS_BOOKMARK                                                             \
+#define JOB_PROCESS_BOOKMARK \
     "services.bookmark_processing_service.process_bookmark_content_task"
 #define JOB_EMBED_BOOKMARK "services.bookmark_processing_service.generate_embedding_task"
 

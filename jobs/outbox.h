@@ -16,7 +16,8 @@
 /* "bookmark_process_<id>_<8 hex>" (contract 3.1), in the task's arena. */
 const char *outbox_bookmark_job_id(int32_t bookmark_id);
 
-/* J1 for a bookmark, owed from now on. In the caller's transaction. Yields. 0 or pg's error. */
+/* J1 for a bookmark, owed from now on. In the caller's transaction. Yields. 0 or pg's
+ * error. */
 int outbox_add_bookmark(struct pg_tx *tx, const char *job_id, int32_t user_id,
                         int32_t bookmark_id, const char *url, const char *queue,
                         const char *request_id);

@@ -1,8 +1,9 @@
 /*
  * embed.c - the build step that turns files into C tables.
  *
- *   embed queries OUT FILE.sql ...   named statements -> OUT.h, OUT.c (see common/query.h)
- *   embed files OUT FILE ...         whole files -> OUT.h, OUT.c (see common/embedded.h)
+ *   embed queries OUT FILE.sql ...   named statements -> OUT.h, OUT.c (see
+ * common/query.h) embed files OUT FILE ...         whole files -> OUT.h, OUT.c (see
+ * common/embedded.h)
  *
  * A host program: it runs while forkmark is built and is never installed. Any
  * mistake in a file ends the build with that file's name and line.
@@ -16,7 +17,7 @@
 #include <string.h>
 
 #define MAX_QUERIES 1024
-#define MAX_LINE 4096
+#define MAX_LINE    4096
 
 struct parsed_query {
     char *name, *route, *params, *tenant, *index;
@@ -112,8 +113,8 @@ static void finish_query(struct parsed_query *query)
     }
     if (!query->route ||
         (strcmp(query->route, "primary") != 0 && strcmp(query->route, "replica") != 0))
-        stop(query->file, query->line, "query `%s` needs `-- route: primary` or `replica`",
-             query->name);
+        stop(query->file, query->line,
+             "query `%s` needs `-- route: primary` or `replica`", query->name);
     if (!query->tenant)
         stop(query->file, query->line,
              "query `%s` needs `-- tenant: <column>` or `-- tenant: all: <reason>`",
@@ -227,7 +228,8 @@ static void write_queries(const char *out)
         const struct parsed_query *query = &queries[i];
 
         fprintf(header, "extern const struct query sql_%s;\n", query->name);
-        fprintf(source, "const struct query sql_%s = {\n    .name = \"%s\",\n    .text = ",
+        fprintf(source,
+                "const struct query sql_%s = {\n    .name = \"%s\",\n    .text = ",
                 query->name, query->name);
         put_string(source, query->text);
         fprintf(source, ",\n    .route = %s,\n    .param_count = %d,\n    .params = ",

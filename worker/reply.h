@@ -12,13 +12,16 @@
 #include "worker/request.h"
 
 /* A cJSON tree (of the request's arena). */
-enum http_status reply_json(struct request *req, enum http_status status, const cJSON *body);
+enum http_status reply_json(struct request *req, enum http_status status,
+                            const cJSON *body);
 /* JSON text already built; borrowed from the arena or static. */
-enum http_status reply_text(struct request *req, enum http_status status, const char *json,
-                            size_t length);
+enum http_status reply_text(struct request *req, enum http_status status,
+                            const char *json, size_t length);
 /* {"message": text} and {"error": text}: the two shapes of contract 1.10. */
-enum http_status reply_message(struct request *req, enum http_status status, const char *text);
-enum http_status reply_error(struct request *req, enum http_status status, const char *text);
+enum http_status reply_message(struct request *req, enum http_status status,
+                               const char *text);
+enum http_status reply_error(struct request *req, enum http_status status,
+                             const char *text);
 /* {"message": text, "error": code} */
 enum http_status reply_problem(struct request *req, enum http_status status,
                                const char *message, const char *code);
@@ -28,8 +31,8 @@ enum http_status reply_problem(struct request *req, enum http_status status,
  */
 enum http_status reply_failure(struct request *req, int error);
 /* Any other body: files, metrics. `type` and data are borrowed (arena or static). */
-enum http_status reply_data(struct request *req, enum http_status status, const char *type,
-                            const void *data, size_t length);
+enum http_status reply_data(struct request *req, enum http_status status,
+                            const char *type, const void *data, size_t length);
 
 /* Adds a header; call any time before the handler returns. Texts are copied. */
 void reply_header(struct request *req, const char *name, const char *value);

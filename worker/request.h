@@ -22,15 +22,31 @@ struct MHD_Connection;
 struct MHD_Response;
 
 enum http_status {
-    HTTP_OK = 200, HTTP_CREATED = 201, HTTP_NO_CONTENT = 204, HTTP_NOT_MODIFIED = 304,
-    HTTP_BAD_REQUEST = 400, HTTP_UNAUTHORIZED = 401, HTTP_FORBIDDEN = 403,
-    HTTP_NOT_FOUND = 404, HTTP_METHOD_NOT_ALLOWED = 405, HTTP_CONFLICT = 409,
-    HTTP_GONE = 410, HTTP_TOO_LARGE = 413, HTTP_TOO_MANY = 429, HTTP_INTERNAL = 500,
+    HTTP_OK = 200,
+    HTTP_CREATED = 201,
+    HTTP_NO_CONTENT = 204,
+    HTTP_NOT_MODIFIED = 304,
+    HTTP_BAD_REQUEST = 400,
+    HTTP_UNAUTHORIZED = 401,
+    HTTP_FORBIDDEN = 403,
+    HTTP_NOT_FOUND = 404,
+    HTTP_METHOD_NOT_ALLOWED = 405,
+    HTTP_CONFLICT = 409,
+    HTTP_GONE = 410,
+    HTTP_TOO_LARGE = 413,
+    HTTP_TOO_MANY = 429,
+    HTTP_INTERNAL = 500,
     HTTP_UNAVAILABLE = 503,
 };
 
-enum http_method { METHOD_GET = 1, METHOD_POST = 2, METHOD_PUT = 4, METHOD_PATCH = 8,
-                   METHOD_DELETE = 16, METHOD_OPTIONS = 32 /* HEAD is GET without a body */ };
+enum http_method {
+    METHOD_GET = 1,
+    METHOD_POST = 2,
+    METHOD_PUT = 4,
+    METHOD_PATCH = 8,
+    METHOD_DELETE = 16,
+    METHOD_OPTIONS = 32 /* HEAD is GET without a body */
+};
 
 #define REQUEST_PARAMS 4
 
@@ -38,23 +54,24 @@ struct request {
     struct server *server;
     struct arena *arena;
     struct MHD_Connection *connection;
-    char id[129];            /* X-Request-ID */
+    char id[129]; /* X-Request-ID */
     enum http_method method;
     bool is_head;
-    const char *path;        /* raw, as sent, without the query */
-    const char *query_string; /* raw; never logged whole: it may hold a token */
-    const struct route *route; /* NULL: no such path */
+    const char *path;                   /* raw, as sent, without the query */
+    const char *query_string;           /* raw; never logged whole: it may hold a token */
+    const struct route *route;          /* NULL: no such path */
     const char *params[REQUEST_PARAMS]; /* the route's <parts>, decoded once */
     int64_t int_params[REQUEST_PARAMS]; /* of <int:x> */
-    const char *client_ip;   /* behind trusted hops (contract 1.11) */
-    const char *origin;      /* of CORS; NULL: none sent */
+    const char *client_ip;              /* behind trusted hops (contract 1.11) */
+    const char *origin;                 /* of CORS; NULL: none sent */
     struct buf body;
     bool body_too_large;
 
     /* Set by access.c before the handler runs, if the route asks for a token. */
     struct token token;
-    int32_t user_id;          /* 0: nobody */
-    const char *generation;   /* the user's cache generation, read in the same round trip; NULL: no Redis */
+    int32_t user_id;        /* 0: nobody */
+    const char *generation; /* the user's cache generation, read in the same round trip;
+                               NULL: no Redis */
 
     /* Set by limits.c; the reply's X-RateLimit headers. */
     int64_t limit, limit_remaining, limit_reset; /* limit 0: unlimited route */

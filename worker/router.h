@@ -19,8 +19,14 @@ enum access {
 
 /* Which limit counts for it (contract 1.11); each is an option of its own. */
 enum limit_class {
-    LIMIT_STANDARD, LIMIT_NONE, LIMIT_LOGIN, LIMIT_REGISTER, LIMIT_CHECK_USERNAME,
-    LIMIT_BULK_CHECK, LIMIT_SEARCH, LIMIT_EXTRACT,
+    LIMIT_STANDARD,
+    LIMIT_NONE,
+    LIMIT_LOGIN,
+    LIMIT_REGISTER,
+    LIMIT_CHECK_USERNAME,
+    LIMIT_BULK_CHECK,
+    LIMIT_SEARCH,
+    LIMIT_EXTRACT,
 };
 
 struct route {
@@ -30,7 +36,8 @@ struct route {
     enum limit_class limit;
     enum http_status (*handle)(struct request *req);
     uint64_t body_limit; /* bytes; 0: server.body_limit */
-    bool optional_auth;  /* ACCESS_USER: the handler is called without a token too (logout) */
+    bool optional_auth; /* ACCESS_USER: the handler is called without a token too (logout)
+                         */
 };
 
 /* The table, in routes.c; ends with a NULL pattern. */

@@ -22,7 +22,7 @@ struct server {
     struct scoreboard *board;
     struct board_slot *slot;
     struct pg *pg;
-    struct redis *redis; /* the queue's: jobs, events, pub/sub */
+    struct redis *redis;       /* the queue's: jobs, events, pub/sub */
     struct redis *cache_redis; /* limits, revocation, cache; may be the same object */
     struct cache *cache;
     struct hub *hub; /* open event streams by user */

@@ -28,7 +28,8 @@ void stream_send(struct stream *stream, const char *frame, size_t length);
 /* Ends after what was sent. */
 void stream_end(struct stream *stream);
 
-/* To every open stream of a user, in this worker. The frame is shared, not copied for each. */
+/* To every open stream of a user, in this worker. The frame is shared, not copied for
+ * each. */
 void hub_send(struct hub *hub, int32_t user_id, const char *frame, size_t length);
 
 #endif

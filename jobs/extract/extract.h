@@ -12,13 +12,13 @@
 #include <stdint.h>
 
 struct extract {
-    char *title;       /* "" when none is usable */
-    char *text;        /* Markdown-like, UTF-8, NUL-free */
+    char *title; /* "" when none is usable */
+    char *text;  /* Markdown-like, UTF-8, NUL-free */
     size_t text_length;
     char *description, *author, *language, *canonical_url, *image;
     char *published_at; /* ISO text or "" */
-    char *metadata;    /* the JSON object for bookmark_metadata */
-    char **headings;   /* NULL-ended */
+    char *metadata;     /* the JSON object for bookmark_metadata */
+    char **headings;    /* NULL-ended */
     char content_hash[65];
     int words, reading_time, quality_score;
 };

@@ -20,10 +20,10 @@ struct fetcher *fetcher_new(const struct options *options);
 void fetcher_free(struct fetcher *fetcher);
 
 enum fetch_outcome {
-    FETCH_OK,         /* an HTTP answer below 400 */
-    FETCH_STATUS,     /* 400 and up */
-    FETCH_REFUSED,    /* an address or scheme we do not connect to */
-    FETCH_FAILED,     /* DNS, refused, reset, TLS */
+    FETCH_OK,      /* an HTTP answer below 400 */
+    FETCH_STATUS,  /* 400 and up */
+    FETCH_REFUSED, /* an address or scheme we do not connect to */
+    FETCH_FAILED,  /* DNS, refused, reset, TLS */
     FETCH_TIMEOUT,
 };
 
@@ -49,8 +49,8 @@ void fetch_page(struct fetcher *fetcher, const char *url, uint64_t timeout_ms,
  * Yields.
  */
 int fetch_host_delay(struct redis *redis, const struct options *options, const char *url);
-void fetch_host_report(struct redis *redis, const struct options *options, const char *url,
-                       bool failed);
+void fetch_host_report(struct redis *redis, const struct options *options,
+                       const char *url, bool failed);
 
 /* Whether fetch.allow_private is needed to connect there. */
 struct sockaddr;

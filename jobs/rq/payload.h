@@ -12,7 +12,7 @@
 enum payload_format { PAYLOAD_PICKLE, PAYLOAD_JSON };
 
 struct call {
-    const char *name; /* dotted function name */
+    const char *name;           /* dotted function name */
     const struct value *args;   /* tuple or list */
     const struct value *kwargs; /* dict with text keys */
     enum payload_format format; /* answer in the same */

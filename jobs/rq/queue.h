@@ -16,12 +16,12 @@ struct job_spec {
     const char *id; /* NULL: a random UUID */
     const char *queue;
     const char *function;
-    const struct value *args;   /* NULL: () */
-    const struct value *kwargs; /* NULL: {} */
-    int64_t timeout_s;          /* 0: the default */
+    const struct value *args;            /* NULL: () */
+    const struct value *kwargs;          /* NULL: {} */
+    int64_t timeout_s;                   /* 0: the default */
     int64_t result_ttl_s, failure_ttl_s; /* INT64_MIN: RQ's defaults (absent) */
-    int retries;                /* 0: none */
-    const int *retry_intervals; /* seconds, `retry_interval_count` of them */
+    int retries;                         /* 0: none */
+    const int *retry_intervals;          /* seconds, `retry_interval_count` of them */
     int retry_interval_count;
     bool at_front;
     const char *request_id; /* kept in meta; NULL: none */

@@ -15,15 +15,25 @@ struct arena;
 struct buf;
 
 enum value_kind {
-    VALUE_NONE, VALUE_BOOL, VALUE_INT, VALUE_BIGINT, VALUE_FLOAT, VALUE_TEXT, VALUE_BYTES,
-    VALUE_LIST, VALUE_TUPLE, VALUE_DICT, VALUE_SET, VALUE_FROZENSET,
+    VALUE_NONE,
+    VALUE_BOOL,
+    VALUE_INT,
+    VALUE_BIGINT,
+    VALUE_FLOAT,
+    VALUE_TEXT,
+    VALUE_BYTES,
+    VALUE_LIST,
+    VALUE_TUPLE,
+    VALUE_DICT,
+    VALUE_SET,
+    VALUE_FROZENSET,
 };
 
 struct value {
     enum value_kind kind;
-    bool frozen;        /* used inside another container: no longer changes */
-    uint32_t depth;     /* containers: 1 + deepest item */
-    uint64_t expanded;  /* 1 + the items' expanded sizes, saturating */
+    bool frozen;       /* used inside another container: no longer changes */
+    uint32_t depth;    /* containers: 1 + deepest item */
+    uint64_t expanded; /* 1 + the items' expanded sizes, saturating */
     union {
         bool boolean;
         int64_t integer;
@@ -48,12 +58,14 @@ struct value *value_text(struct arena *arena, const char *text, size_t length);
 struct value *value_bytes(struct arena *arena, const void *data, size_t length);
 struct value *value_container(struct arena *arena, enum value_kind kind);
 void value_add(struct arena *arena, struct value *container, struct value *item);
-void value_put(struct arena *arena, struct value *dict, const char *key, struct value *item);
+void value_put(struct arena *arena, struct value *dict, const char *key,
+               struct value *item);
 
 /* The last entry of that text key; NULL when absent or no dict. */
 const struct value *value_find(const struct value *dict, const char *key);
 
-/* As JSON text (bytes as base64, sets and tuples as arrays): for logs, exec, `jobs show`. */
+/* As JSON text (bytes as base64, sets and tuples as arrays): for logs, exec, `jobs show`.
+ */
 void value_to_json(const struct value *value, struct buf *out);
 /* As Python would print it, cut to `max` bytes with "...": job descriptions. */
 void value_repr(const struct value *value, struct buf *out, size_t max);

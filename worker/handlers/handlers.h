@@ -20,7 +20,8 @@ enum http_status auth_check_username(struct request *req);
 enum http_status auth_update_username(struct request *req);
 enum http_status auth_set_password(struct request *req);
 
-/* bookmarks.c, bookmarks_save.c, bookmarks_delete.c, bookmarks_extract.c, bookmarks_stats.c */
+/* bookmarks.c, bookmarks_save.c, bookmarks_delete.c, bookmarks_extract.c,
+ * bookmarks_stats.c */
 enum http_status bookmark_list(struct request *req);
 enum http_status bookmark_create(struct request *req);
 enum http_status bookmark_quick_save(struct request *req);
