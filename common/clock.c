@@ -1,0 +1,144 @@
+/*
+ * clock.c - see clock.h.
+ */
+#include "common/clock.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static uint64_t now_us(clockid_t id)
+{
+    struct timespec now;
+
+    clock_gettime(id, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+uint64_t clock_us(void)
+{
+    return now_us(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_ms(void)
+{
+    return clock_us() / 1000;
+}
+
+int64_t clock_unix_us(void)
+{
+    return (int64_t)now_us(CLOCK_REALTIME);
+}
+
+int64_t clock_unix(void)
+{
+    return clock_unix_us() / 1000000;
+}
+
+/* Seconds and the microseconds within the second, also before 1970. */
+static int64_t split(int64_t unix_us, int64_t *ret_us)
+{
+    int64_t seconds = unix_us / 1000000;
+    int64_t rest = unix_us % 1000000;
+
+    if (rest < 0) {
+        rest += 1000000;
+        seconds--;
+    }
+    *ret_us = rest;
+    return seconds;
+}
+
+static size_t write_seconds(int64_t seconds, char text[CLOCK_TEXT_SIZE])
+{
+    struct tm parts;
+    time_t time = (time_t)seconds;
+
+    gmtime_r(&time, &parts);
+    return strftime(text, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &parts);
+}
+
+const char *clock_iso(int64_t unix_us, char text[CLOCK_TEXT_SIZE])
+{
+    int64_t us;
+    size_t length = write_seconds(split(unix_us, &us), text);
+
+    if (us > 0)
+        snprintf(text + length, CLOCK_TEXT_SIZE - length, ".%06d", (int)us);
+    return text;
+}
+
+const char *clock_iso_z(int64_t unix_us, char text[CLOCK_TEXT_SIZE])
+{
+    int64_t us;
+    size_t length = write_seconds(split(unix_us, &us), text);
+
+    snprintf(text + length, CLOCK_TEXT_SIZE - length, ".%06dZ", (int)us);
+    return text;
+}
+
+/* Exactly `digits` digits at *at; -1 when there are fewer. */
+static int read_number(const char **at, const char *end, int digits)
+{
+    int number = 0;
+
+    for (int i = 0; i < digits; i++, (*at)++) {
+        if (*at == end || !isdigit((unsigned char)**at))
+            return -1;
+        number = number * 10 + (**at - '0');
+    }
+    return number;
+}
+
+static bool read_char(const char **at, const char *end, const char *any_of)
+{
+    if (*at == end || **at == '\0' || !strchr(any_of, **at))
+        return false;
+    (*at)++;
+    return true;
+}
+
+/* ".123456" or nothing. -1: a point without digits, or more than six. */
+static int read_fraction(const char **at, const char *end)
+{
+    int us = 0, digits = 0;
+
+    if (!read_char(at, end, "."))
+        return 0;
+    for (; *at < end && isdigit((unsigned char)**at); (*at)++, digits++) {
+        if (digits == 6)
+            return -1;
+        us = us * 10 + (**at - '0');
+    }
+    if (digits == 0)
+        return -1;
+    for (; digits < 6; digits++)
+        us *= 10;
+    return us;
+}
+
+int clock_parse(const char *text, size_t length, int64_t *ret_unix_us)
+{
+    const char *at = text, *end = text + length;
+    struct tm parts = { 0 };
+    int year = read_number(&at, end, 4);
+    int month = read_char(&at, end, "-") ? read_number(&at, end, 2) : -1;
+
+    parts.tm_mday = read_char(&at, end, "-") ? read_number(&at, end, 2) : -1;
+    parts.tm_hour = read_char(&at, end, "T ") ? read_number(&at, end, 2) : -1;
+    parts.tm_min = read_char(&at, end, ":") ? read_number(&at, end, 2) : -1;
+    parts.tm_sec = read_char(&at, end, ":") ? read_number(&at, end, 2) : -1;
+    int us = read_fraction(&at, end);
+    read_char(&at, end, "Z");
+    if (year < 1 || month < 1 || month > 12 || parts.tm_mday < 1 || parts.tm_mday > 31 ||
+        parts.tm_hour < 0 || parts.tm_hour > 23 || parts.tm_min < 0 ||
+        parts.tm_min > 59 || parts.tm_sec < 0 || parts.tm_sec > 60 || us < 0 || at != end)
+        return -EINVAL;
+
+    parts.tm_year = year - 1900;
+    parts.tm_mon = month - 1;
+    *ret_unix_us = (int64_t)timegm(&parts) * 1000000 + us;
+    return 0;
+}
