@@ -68,6 +68,8 @@ struct arena *task_arena(void);
 uint64_t task_time_left(void);
 /* Moves the running task's deadline: from now; 0: none. */
 void task_set_timeout(uint64_t timeout_ms);
+/* The id on the running task's log lines (request or job); borrowed until it ends. */
+void task_set_id(const char *id);
 /* What the task waits on, for reports ("pg:bookmark_list"); static text or arena. */
 const char *task_waiting_on(const struct task *task);
 size_t task_count(void);
@@ -90,7 +92,10 @@ void task_pause(void);
  * `result`; or until `timeout_ms` (0: none), and returns -ETIMEDOUT after
  * calling on_cancel. When the task is ended in the wait, on_cancel is called
  * as well: it must unhook whatever would wake the task later. on_cancel runs on
- * the loop's stack and must not yield.
+ * the loop's stack and must not yield. A task that is ended after task_wake() but
+ * before it ran gets no on_cancel, and its wait does not return: what was handed
+ * over with the wake (a connection, say) must be given back by an arena_defer()
+ * made before the park.
  */
 struct task_park {
     const char *waiting_on;
