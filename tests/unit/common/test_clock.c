@@ -1,0 +1,58 @@
+/*
+ * test_clock.c - times as text, both ways.
+ */
+#include "common/clock.h"
+#include "tests/unit/testing.h"
+#include <errno.h>
+#include <string.h>
+
+static void times_are_written(void **state)
+{
+    char text[CLOCK_TEXT_SIZE];
+
+    (void)state;
+    assert_string_equal(clock_iso(1709251198123456, text), "2024-02-29T23:59:58.123456");
+    assert_string_equal(clock_iso(1709251198000000, text), "2024-02-29T23:59:58");
+    assert_string_equal(clock_iso_z(1709251198000000, text),
+                        "2024-02-29T23:59:58.000000Z");
+    assert_string_equal(clock_iso_z(-1, text), "1969-12-31T23:59:59.999999Z");
+}
+
+static void times_are_read(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t expected; /* -1: refused */
+    } table[] = {
+        { "2024-02-29T23:59:58.123456Z", 1709251198123456 },
+        { "2024-02-29T23:59:58.1Z", 1709251198100000 },
+        { "2024-02-29 23:59:58", 1709251198000000 },
+        { "2024-02-29T23:59:58Z", 1709251198000000 },
+        { "2024-02-29T23:59:58.Z", -1 },
+        { "2024-02-29T23:59:58.1234567Z", -1 },
+        { "2024-02-29T23:59:58+00:00", -1 },
+        { "2024-13-01T00:00:00", -1 },
+        { "2024-02-29T24:00:00", -1 },
+        { "2024-02-29", -1 },
+        { "", -1 },
+        { "0000-01-01T00:00:00", -1 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+        int64_t got = -7;
+        int rc = clock_parse(table[i].text, strlen(table[i].text), &got);
+
+        assert_int_equal(rc, table[i].expected == -1 ? -EINVAL : 0);
+        assert_int_equal(got, table[i].expected == -1 ? -7 : table[i].expected);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(times_are_written),
+        cmocka_unit_test(times_are_read),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

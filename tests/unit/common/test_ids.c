@@ -1,0 +1,68 @@
+/*
+ * test_ids.c - random names and digests against published values.
+ */
+#include "common/ids.h"
+#include "tests/unit/testing.h"
+#include <ctype.h>
+#include <string.h>
+
+static void uuids_are_version_4(void **state)
+{
+    char one[UUID_SIZE], other[UUID_SIZE];
+
+    (void)state;
+    id_uuid(one);
+    id_uuid(other);
+    assert_int_equal(strlen(one), 36);
+    assert_int_equal(one[14], '4');
+    assert_non_null(strchr("89ab", one[19]));
+    assert_string_not_equal(one, other);
+}
+
+static void hex_has_the_asked_length(void **state)
+{
+    char hex[131];
+
+    (void)state;
+    for (size_t digits = 0; digits <= 130; digits += 13) {
+        id_hex(hex, digits);
+        assert_int_equal(strlen(hex), digits);
+        for (size_t i = 0; i < digits; i++)
+            assert_true(isxdigit((unsigned char)hex[i]));
+    }
+}
+
+/* FIPS 180-2, appendix B.1; RFC 4231, test case 2. */
+static void digests_match_published_values(void **state)
+{
+    char hex[SHA256_HEX_SIZE];
+    uint8_t mac[32];
+
+    (void)state;
+    sha256_hex("abc", 3, hex);
+    assert_string_equal(
+        hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, mac);
+    assert_int_equal(mac[0], 0x5b);
+    assert_int_equal(mac[31], 0x43);
+}
+
+static void secrets_compare(void **state)
+{
+    (void)state;
+    assert_true(secret_equals("abc", 3, "abc", 3));
+    assert_false(secret_equals("abc", 3, "abd", 3));
+    assert_false(secret_equals("abc", 3, "abcd", 4));
+    assert_true(secret_equals("", 0, "", 0));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(uuids_are_version_4),
+        cmocka_unit_test(hex_has_the_asked_length),
+        cmocka_unit_test(digests_match_published_values),
+        cmocka_unit_test(secrets_compare),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
