@@ -30,4 +30,8 @@ int password_verify(const char *password, const char *hash, int rounds);
 /* Not bcrypt, or of another cost: hash it anew at the next success. */
 bool password_is_outdated(const char *hash, int rounds);
 
+/* Ends the thread (after the hash it is at) and closes its handle on the loop: for
+ * tests, before task_runtime_done(). No task may be waiting here. */
+void password_stop(void);
+
 #endif
