@@ -1,0 +1,101 @@
+/*
+ * role.c - see role.h.
+ *
+ * One process plays one role, so what is watched is kept here, once.
+ */
+#include "common/role.h"
+#include "common/log.h"
+#include "common/task.h"
+#include <assert.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* Balanced accept counts a neighbour whose beat is younger than 100 ms. */
+#define BEAT_MS 75
+
+static struct {
+    const struct role_context *context;
+    void (*drain)(void *arg);
+    void (*quick)(void *arg);
+    void *arg;
+    uv_timer_t beat;
+} watch;
+
+/* A number in the eventfd makes it readable; the master then reads the scoreboard. */
+static void tell_master(const struct role_context *context)
+{
+    uint64_t one = 1;
+
+    if (context->notify_fd < 0)
+        return;
+    if (write(context->notify_fd, &one, sizeof(one)) < 0)
+        log_debug("the master could not be told: it looks again by itself");
+}
+
+void role_ready(const struct role_context *context)
+{
+    board_beat(context->slot);
+    board_set_state(context->slot, BOARD_READY);
+    tell_master(context);
+}
+
+static void on_beat(uv_timer_t *timer)
+{
+    (void)timer;
+    board_beat(watch.context->slot);
+}
+
+static void on_reopen(uv_signal_t *handle, int signum)
+{
+    (void)handle;
+    (void)signum;
+    log_reopen();
+}
+
+static void on_drain(uv_signal_t *handle, int signum)
+{
+    (void)handle;
+    (void)signum;
+    board_set_state(watch.context->slot, BOARD_DRAINING);
+    watch.drain(watch.arg);
+}
+
+static void on_quick(uv_signal_t *handle, int signum)
+{
+    (void)handle;
+    (void)signum;
+    watch.quick(watch.arg);
+}
+
+/* The master's words to its children. */
+static struct {
+    int signum;
+    uv_signal_cb act;
+    uv_signal_t handle;
+} signals[] = {
+    { .signum = SIGUSR1, .act = on_reopen },
+    { .signum = SIGTERM, .act = on_drain },
+    { .signum = SIGINT, .act = on_quick },
+    { .signum = SIGQUIT, .act = on_quick },
+};
+
+/* None of these handles keeps a loop running that has nothing else left to do. */
+void role_watch(const struct role_context *context, void (*drain)(void *arg),
+                void (*quick)(void *arg), void *arg)
+{
+    assert(drain && quick);
+    watch.context = context;
+    watch.drain = drain;
+    watch.quick = quick;
+    watch.arg = arg;
+
+    board_beat(context->slot);
+    uv_timer_init(task_loop(), &watch.beat);
+    uv_timer_start(&watch.beat, on_beat, BEAT_MS, BEAT_MS);
+    uv_unref((uv_handle_t *)&watch.beat);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        uv_signal_init(task_loop(), &signals[i].handle);
+        uv_signal_start(&signals[i].handle, signals[i].act, signals[i].signum);
+        uv_unref((uv_handle_t *)&signals[i].handle);
+    }
+}

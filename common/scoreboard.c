@@ -1,0 +1,188 @@
+/*
+ * scoreboard.c - see scoreboard.h.
+ *
+ * One anonymous shared mapping: what all have in common, then the slots. Counters
+ * are plain atomics. Only `doing` is more than a word wide and needs the sequence
+ * number; its writer is the slot's own process (one thread), so a writer never
+ * waits, and a reader copies, then looks whether the number stood still meanwhile.
+ */
+#include "common/scoreboard.h"
+#include "common/clock.h"
+#include <assert.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* A writer needs well under a microsecond; so many tries mean that it is gone. */
+#define READ_TRIES 1000
+
+const double board_latency_limits[BOARD_LATENCY_BUCKETS - 1] = {
+    .005, .01, .025, .05, .075, .1, .15, .2, .3, .5, .75, 1, 2, 5,
+};
+
+struct scoreboard {
+    struct board_shared shared;
+    size_t size; /* of the whole mapping */
+    struct board_slot slots[];
+};
+
+struct scoreboard *board_new(size_t slots)
+{
+    size_t size = sizeof(struct scoreboard) + slots * sizeof(struct board_slot);
+    struct scoreboard *board =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (board == MAP_FAILED)
+        return NULL;
+    board->size = size;
+    board->shared.slot_count = (uint32_t)slots;
+    board->shared.started_unix = clock_unix();
+    return board;
+}
+
+void board_free(struct scoreboard *board)
+{
+    if (board)
+        munmap(board, board->size);
+}
+
+struct board_shared *board_shared(struct scoreboard *board)
+{
+    return &board->shared;
+}
+
+size_t board_slots(const struct scoreboard *board)
+{
+    return board->shared.slot_count;
+}
+
+struct board_slot *board_slot(struct scoreboard *board, size_t index)
+{
+    assert(index < board->shared.slot_count);
+    return &board->slots[index];
+}
+
+static void begin_write(struct board_slot *slot)
+{
+    atomic_fetch_add_explicit(&slot->sequence, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+}
+
+static void end_write(struct board_slot *slot)
+{
+    atomic_fetch_add_explicit(&slot->sequence, 1, memory_order_release);
+}
+
+static void set_text(char *field, size_t room, const char *text)
+{
+    size_t length = strnlen(text, room - 1);
+
+    memcpy(field, text, length);
+    field[length] = '\0';
+}
+
+/* The sequence number of a writer killed in the middle is odd: made even again. */
+static void reset_slot(struct board_slot *slot)
+{
+    uint32_t sequence = atomic_load(&slot->sequence);
+    uint32_t generation = atomic_load(&slot->generation);
+
+    memset(slot, 0, sizeof(*slot));
+    atomic_store(&slot->sequence, (sequence + 2) & ~1U);
+    atomic_store(&slot->generation, generation + 1);
+}
+
+int board_take(struct scoreboard *board, enum board_role role, int number,
+               const char *pool)
+{
+    for (size_t i = 0; i < board->shared.slot_count; i++) {
+        struct board_slot *slot = &board->slots[i];
+
+        if (atomic_load(&slot->state) != BOARD_FREE)
+            continue;
+        reset_slot(slot);
+        slot->number = number;
+        slot->started_ms = clock_ms();
+        set_text(slot->pool, sizeof(slot->pool), pool ? pool : "");
+        /* A child is not to be called silent before it had a chance to beat. */
+        atomic_store(&slot->count.beat_ms, slot->started_ms);
+        atomic_store(&slot->role, (int32_t)role);
+        atomic_store(&slot->state, BOARD_STARTING);
+        return (int)i;
+    }
+    return -1;
+}
+
+void board_release(struct scoreboard *board, int index)
+{
+    struct board_slot *slot = board_slot(board, (size_t)index);
+
+    atomic_store(&slot->pid, 0);
+    atomic_store(&slot->role, BOARD_NONE);
+    atomic_store(&slot->state, BOARD_FREE);
+}
+
+void board_set_state(struct board_slot *slot, enum board_state state)
+{
+    atomic_store(&slot->state, (int32_t)state);
+}
+
+void board_beat(struct board_slot *slot)
+{
+    atomic_store_explicit(&slot->count.beat_ms, clock_ms(), memory_order_relaxed);
+}
+
+void board_begin(struct board_slot *slot, const char *id, const char *what,
+                 uint64_t deadline_ms)
+{
+    begin_write(slot);
+    set_text(slot->doing.id, sizeof(slot->doing.id), id);
+    set_text(slot->doing.what, sizeof(slot->doing.what), what);
+    slot->doing.waiting_on[0] = '\0';
+    slot->doing.since_ms = clock_ms();
+    slot->doing.deadline_ms = deadline_ms;
+    end_write(slot);
+}
+
+void board_waiting(struct board_slot *slot, const char *waiting_on)
+{
+    begin_write(slot);
+    set_text(slot->doing.waiting_on, sizeof(slot->doing.waiting_on),
+             waiting_on ? waiting_on : "");
+    end_write(slot);
+}
+
+void board_end(struct board_slot *slot)
+{
+    begin_write(slot);
+    memset(&slot->doing, 0, sizeof(slot->doing));
+    end_write(slot);
+}
+
+void board_observe(struct board_slot *slot, uint64_t microseconds)
+{
+    double seconds = (double)microseconds / 1e6;
+    size_t bucket = 0;
+
+    while (bucket < BOARD_LATENCY_BUCKETS - 1 && seconds > board_latency_limits[bucket])
+        bucket++;
+    atomic_fetch_add_explicit(&slot->count.latency[bucket], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&slot->count.latency_sum_us, microseconds,
+                              memory_order_relaxed);
+}
+
+bool board_read_doing(const struct board_slot *slot, struct board_doing *ret)
+{
+    for (int i = 0; i < READ_TRIES; i++) {
+        uint32_t before = atomic_load_explicit(&slot->sequence, memory_order_acquire);
+
+        if (before & 1)
+            continue;
+        struct board_doing copy = slot->doing;
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&slot->sequence, memory_order_relaxed) == before) {
+            *ret = copy;
+            return true;
+        }
+    }
+    return false;
+}
