@@ -1,0 +1,92 @@
+"""Fixtures: one PostgreSQL a session, a Redis and a forkmark a test."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from pages import PageServer  # noqa: E402
+from services import Postgres, Redis  # noqa: E402
+from stack import BINARY, Stack  # noqa: E402
+
+SANITIZER_WORDS = ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer",
+                   "Assertion `", "stack smashing")
+
+
+@pytest.fixture(scope="session")
+def session_folder():
+    # Short: a Unix socket's path holds 107 bytes at most.
+    folder = tempfile.mkdtemp(prefix="fm-")
+    os.chmod(folder, 0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(session_folder):
+    server = Postgres(os.path.join(session_folder, "db"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template(postgres):
+    """A migrated database that each test's own is copied from."""
+    postgres.create("migrated")
+    done = subprocess.run([BINARY, "migrate"], env={**os.environ,
+                          "DATABASE_URL": postgres.url("migrated")},
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return "migrated"
+
+
+@pytest.fixture
+def folder(session_folder):
+    path = tempfile.mkdtemp(dir=session_folder)
+    os.chmod(path, 0o755)
+    return path
+
+
+@pytest.fixture
+def redis_server(folder):
+    server = Redis(os.path.join(folder, "redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def make_stack(folder, postgres, template, redis_server):
+    """make_stack(workers=4) starts one; all are stopped, and their logs read, at the end."""
+    stacks = []
+
+    def make(start=True, **options):
+        path = tempfile.mkdtemp(dir=folder)
+        stack = Stack(path, postgres, redis_server, template, **options)
+        stacks.append(stack)
+        return stack.start() if start else stack
+
+    yield make
+    for stack in stacks:
+        if stack.master is None:
+            continue
+        stack.stop()
+        text = stack.log_text()
+        found = [word for word in SANITIZER_WORDS if word in text]
+        assert not found, f"{found} in the log:\n{text[-8000:]}"
+
+
+@pytest.fixture
+def stack(make_stack):
+    return make_stack()
+
+
+@pytest.fixture
+def pages():
+    server = PageServer()
+    yield server
+    server.close()

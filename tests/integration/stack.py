@@ -1,0 +1,197 @@
+"""One running forkmark with its own database and Redis, driven as an operator would."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import uuid
+
+import requests
+
+from services import Process, wait_until
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = os.environ.get("FORKMARK_BIN", os.path.join(ROOT, "build-asan", "forkmark"))
+PASSWORD = "Passw0rd!x"
+
+CONFIG = """
+server: {{ workers = {workers}; bind = [ "127.0.0.1:{port}" ]; control = "{folder}/control";
+           {server} }};
+log: {{ level = "debug"; access = true; }};
+auth: {{ secret_key = "test-secret-key"; jwt_secret = "test-jwt-secret"; bcrypt_rounds = {rounds}; }};
+limits: {{ {limits} }};
+database: {{ url = "{database}"; {database_more} }};
+redis: {{ url = "{redis}"; }};
+fetch: {{ allow_private = {allow_private}; per_host = "1000/10"; {fetch} }};
+jobs: {{ pools: {{ default: {{ consumers = {consumers}; queues = [ "high", "default", "low" ]; }}; }};
+         {jobs} }};
+{more}
+"""
+# High enough for any test, and still counted: their cost stays in the picture.
+HIGH_LIMITS = " ".join(
+    f'{name} = "1000000/1m";' for name in
+    ("standard", "login", "register", "check_username", "bulk_check", "search", "extract"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Client(requests.Session):
+    """A requests session with the server's address, and a user once signed up."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base = base
+        self.user = None
+
+    def request(self, method, url, **options):
+        options.setdefault("timeout", 30)
+        return super().request(method, self.base + url if url.startswith("/") else url, **options)
+
+    def sign_up(self, name=None):
+        """Registers and logs in; later requests carry the token."""
+        name = name or "u" + uuid.uuid4().hex[:12]
+        answer = self.post("/api/auth/register", json={
+            "username": name, "email": f"{name}@example.com", "password": PASSWORD})
+        assert answer.status_code == 201, answer.text
+        return self.log_in(name)
+
+    def log_in(self, name, password=PASSWORD):
+        answer = self.post("/api/auth/login", json={"email": name, "password": password})
+        assert answer.status_code == 200, answer.text
+        self.user = answer.json()["user"]
+        self.token = answer.json()["access_token"]
+        self.headers["Authorization"] = f"Bearer {self.token}"
+        return self
+
+    def save(self, url, **fields):
+        answer = self.post("/api/bookmarks", json={"url": url, **fields})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["bookmark"]["id"]
+
+    def bookmark(self, number):
+        """The list's row of one bookmark, or None."""
+        rows = self.get("/api/bookmarks?per_page=1000").json()["bookmarks"]
+        return next((row for row in rows if row["id"] == number), None)
+
+
+class Stack:
+    def __init__(self, folder, postgres, redis, template, **options):
+        self.folder = str(folder)
+        os.chmod(self.folder, 0o755)
+        self.postgres, self.redis_server = postgres, redis
+        self.database = "test_" + uuid.uuid4().hex[:12]
+        postgres.create(self.database, template)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.config = os.path.join(self.folder, "forkmark.conf")
+        self.options = dict(workers=2, consumers=1, rounds=4, server="", limits=HIGH_LIMITS,
+                            database_more="", allow_private="true", fetch="", jobs="", more="")
+        self.options.update(options)
+        self.environ = {}
+        self.master = None
+
+    def write_config(self, **changes):
+        self.options.update(changes)
+        text = CONFIG.format(port=self.port, folder=self.folder,
+                             database=self.postgres.url(self.database),
+                             redis=self.redis_server.url(), **self.options)
+        with open(self.config, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def start(self, wait=True):
+        self.write_config()
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **self.environ}
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
+            if name in os.environ:
+                environment[name] = os.environ[name]
+        self.master = Process([BINARY, "serve", "--config", self.config],
+                              os.path.join(self.folder, "forkmark.log"), env=environment)
+        if wait:
+            wait_until(self.is_ready, 20, "forkmark is ready")
+        return self
+
+    def is_ready(self):
+        assert self.master.is_running(), self.master.log_text()
+        return "ready: http" in self.master.log_text()
+
+    def stop(self, number=signal.SIGTERM):
+        return self.master.end(number, seconds=40)
+
+    def reload(self, **changes):
+        self.write_config(**changes)
+        self.master.signal(signal.SIGHUP)
+
+    def client(self):
+        return Client(self.url)
+
+    def children(self, kind=None):
+        """pid -> title of the master's children ("forkmark: worker 1")."""
+        found = {}
+        listing = subprocess.run(["ps", "-o", "pid=,stat=,args=", "--ppid", str(self.master.pid)],
+                                 capture_output=True, text=True, check=False).stdout
+        for line in listing.splitlines():
+            pid, state, title = line.split(None, 2)
+            if not state.startswith("Z") and (kind is None or f"forkmark: {kind}" in title):
+                found[int(pid)] = title
+        return found
+
+    def ctl(self, *arguments):
+        return subprocess.run([BINARY, "ctl", "--config", self.config, *arguments],
+                              capture_output=True, text=True, timeout=60, check=False)
+
+    def sql(self, statement, *arguments):
+        with self.postgres.connect(self.database) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, arguments or None)
+                return cursor.fetchall() if cursor.description else cursor.rowcount
+
+    @property
+    def redis(self):
+        return self.redis_server.connect()
+
+    def log_text(self):
+        return self.master.log_text()
+
+
+class Stream:
+    """An open event stream: frames as (event, id, data)."""
+
+    def __init__(self, client, **params):
+        self.answer = client.get("/api/realtime/stream", params=params, stream=True,
+                                 headers={"Accept": "text/event-stream"}, timeout=60)
+        assert self.answer.status_code == 200, self.answer.text
+        self.lines = self.answer.iter_lines(chunk_size=1, decode_unicode=True)
+
+    def next(self):
+        """The next frame that is no comment; None at the end."""
+        event = identity = data = None
+        for line in self.lines:
+            if line.startswith("event: "):
+                event = line[7:]
+            elif line.startswith("id: "):
+                identity = line[4:]
+            elif line.startswith("data: "):
+                data = json.loads(line[6:])
+            elif line == "" and event:
+                return event, identity, data
+        return None
+
+    def until(self, wanted, seconds=10):
+        """All frames up to the one of that event name."""
+        seen, end = [], time.monotonic() + seconds
+        while time.monotonic() < end:
+            frame = self.next()
+            assert frame, f"stream ended before {wanted}: {seen}"
+            seen.append(frame)
+            if frame[0] == wanted:
+                return seen
+        raise AssertionError(f"no {wanted} within {seconds} s: {seen}")
+
+    def close(self):
+        self.answer.close()
