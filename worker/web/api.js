@@ -39,14 +39,17 @@ export function refresh() {
   return refreshing;
 }
 
+// Here a 401 is the answer, not an expired session.
+const OWN_401 = /^\/api\/auth\/(login|register|refresh|logout)$/;
+
 // One call. An expired token is refreshed once; a limit is waited out quietly.
 export async function call(method, path, options = {}) {
-  let mayRefresh = !path.startsWith('/api/auth/');
+  let mayRefresh = !OWN_401.test(path);
   for (let tries = 0; ; tries++) {
     const answer = await send(method, path, options);
     if (answer.status === 401 && mayRefresh) {
       mayRefresh = false;
-      if (await refresh()) continue;
+      if (await refresh().catch(() => false)) continue;
       window.dispatchEvent(new Event('signed-out'));
     }
     if (answer.status === 429 && options.patient !== false && tries < 5) {
