@@ -1,0 +1,8 @@
+#!/bin/sh
+# Side by side: one forkmark worker and the same routes in Flask under Gunicorn gevent.
+# Needs a release build (cmake --preset release && cmake --build build) and the packages
+# of config/packages/bench. About three minutes; `--seconds N` per measurement (default 5).
+set -eu
+cd "$(dirname "$0")/../.."
+[ -x build/forkmark ] || { cmake --preset release >/dev/null && cmake --build build; }
+exec /usr/bin/python3 tests/bench/http.py "$@"
