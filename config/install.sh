@@ -1,0 +1,82 @@
+#!/bin/sh
+# Installs what is missing of the named lists: config/install.sh run build
+#
+# Only packages that are not there yet; nothing is upgraded. No service is left
+# running that was not running before, none that was is touched: while packages are
+# unpacked, policy-rc.d forbids starting anything, and services that a package
+# would start at the next boot are disabled when this script installed it.
+set -eu
+lists=$(cd "$(dirname "$0")/packages" && pwd)
+
+say() { printf '%s\n' "forkmark: $*" >&2; }
+
+is_installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# The first alternative of "a|b" that is installed, else the first apt knows.
+choose() {
+    for name in $(printf '%s' "$1" | tr '|' ' '); do
+        is_installed "$name" && { echo "$name"; return; }
+    done
+    for name in $(printf '%s' "$1" | tr '|' ' '); do
+        apt-cache show "$name" >/dev/null 2>&1 && { echo "$name"; return; }
+    done
+    echo "${1%%|*}"
+}
+
+missing() {
+    for list in "$@"; do
+        [ -f "$lists/$list" ] || { say "no package list $lists/$list"; exit 1; }
+        sed -e 's/#.*//' -e '/^ *$/d' "$lists/$list" | while read -r entry; do
+            name=$(choose "$entry")
+            is_installed "$name" || echo "$name"
+        done
+    done | sort -u | tr '\n' ' '
+}
+
+wanted=$(missing "$@")
+[ -n "${wanted% }" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then
+    as_root=
+elif command -v sudo >/dev/null 2>&1; then
+    as_root=sudo
+else
+    say "these packages are missing, and installing them needs root or sudo:"
+    say "  apt-get install $wanted"
+    exit 1
+fi
+say "installing: $wanted"
+
+# Alternatives can be told apart only once apt knows its packages.
+$as_root apt-get update -q >/dev/null || say "apt-get update failed; trying with the lists there are"
+wanted=$(missing "$@")
+
+policy=/usr/sbin/policy-rc.d
+made_policy=
+cluster=/etc/postgresql-common/createcluster.conf
+cleanup() {
+    [ -z "$made_policy" ] || $as_root rm -f "$policy"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+    $as_root chmod 755 "$policy"
+    made_policy=yes
+fi
+# Without this the package would make a cluster of its own and start it at boot.
+if [ ! -e "$cluster" ]; then
+    $as_root mkdir -p "${cluster%/*}"
+    echo 'create_main_cluster = false' | $as_root tee "$cluster" >/dev/null
+fi
+
+had_redis=no
+is_installed redis-server && had_redis=yes
+# shellcheck disable=SC2086  # a list of words
+$as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -q --no-install-recommends -o Dpkg::Options::=--force-confold $wanted >&2
+if [ "$had_redis" = no ] && is_installed redis-server && command -v systemctl >/dev/null 2>&1; then
+    $as_root systemctl disable redis-server.service >/dev/null 2>&1 || true
+fi

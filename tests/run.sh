@@ -1,0 +1,118 @@
+#!/bin/sh
+# Installs what is missing, builds with sanitizers, runs every quick test on private
+# servers, and ends with "N passed, N failed". Slow ones: tests/long.sh.
+#
+#   sh tests/run.sh            everything
+#   sh tests/run.sh unit       only these parts: lint unit fuzz integration interop browser
+set -u
+cd "$(dirname "$0")/.."
+parts=${*:-lint unit fuzz integration interop browser}
+passed=0
+failed=0
+FUZZ_SECONDS=${FUZZ_SECONDS:-5}
+python=/usr/bin/python3
+work=$(mktemp -d "${TMPDIR:-/tmp}/fm-run-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+sh config/install.sh run build test || exit 1
+
+# A memory leak, an overflow or undefined behaviour ends the process that did it.
+export ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=0:${ASAN_OPTIONS:-}"
+export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}"
+export LSAN_OPTIONS="print_suppressions=0"
+export FORKMARK_BIN="$PWD/build-asan/forkmark"
+
+say() { printf '\n== %s\n' "$*"; }
+wants() { case " $parts " in *" $1 "*) return 0 ;; esac; return 1; }
+
+# check NAME COMMAND...: one test; its output is shown when it fails.
+check() {
+    name=$1
+    shift
+    if "$@" >"$work/out" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf 'FAILED %s\n' "$name"
+        tail -n 60 "$work/out"
+    fi
+}
+
+# pytest's own counts are added to ours.
+run_pytest() {
+    "$python" -m pytest -q --tb=short -p no:cacheprovider -rs --durations=5 "$@" >"$work/out" 2>&1
+    status=$?
+    cat "$work/out"
+    summary=$(tail -n 1 "$work/out")
+    count() { printf '%s\n' "$summary" | grep -oE "[0-9]+ $1" | cut -d' ' -f1; }
+    p=$(count passed) f=$(count failed) e=$(count 'errors?')
+    passed=$((passed + ${p:-0}))
+    failed=$((failed + ${f:-0} + ${e:-0}))
+    # Nothing collected, or pytest itself broke: that is a failure too.
+    if [ "$status" -ne 0 ] && [ "$((${f:-0} + ${e:-0}))" -eq 0 ]; then
+        failed=$((failed + 1))
+        echo "FAILED pytest $* (status $status)"
+    fi
+}
+
+build() {
+    say "building ($1)"
+    cmake --preset "$1" >"$work/out" 2>&1 && cmake --build "build-$1" --target "$2" >"$work/out" 2>&1 &&
+        { [ -z "${3:-}" ] || cmake --build "build-$1" --target "$3" >"$work/out" 2>&1; } || {
+        cat "$work/out"
+        echo "0 passed, 1 failed"
+        exit 1
+    }
+}
+
+build asan all unit_tests
+
+if wants lint; then
+    say "format and static checks"
+    version=$(clang-format --version 2>/dev/null | grep -oE 'version [0-9]+' | cut -d' ' -f2)
+    if [ "${version:-0}" = 14 ]; then
+        check clang-format sh -c "git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror"
+        check clang-tidy sh -c "git ls-files 'common/*.c' 'sql/*.c' 'jobs/*.c' 'worker/*.c' 'master/*.c' |
+            xargs -P 2 -n 4 clang-tidy -p build-asan --quiet"
+    else
+        echo "skipped: the rules are written for version 14 of clang-format and clang-tidy, here is ${version:-none}"
+    fi
+    check "shell syntax" sh -c "git ls-files '*.sh' | xargs -n 1 sh -n"
+fi
+
+if wants unit; then
+    say "unit tests"
+    for test in build-asan/unit/*; do
+        check "$(basename "$test")" timeout 120 "$test"
+    done
+fi
+
+if wants integration; then
+    say "integration tests"
+    run_pytest tests/integration
+fi
+
+if wants interop; then
+    say "interoperation with RQ"
+    run_pytest tests/interop
+fi
+
+if wants browser; then
+    say "browser tests"
+    run_pytest tests/browser
+fi
+
+if wants fuzz; then
+    build fuzz fuzz_targets
+    say "fuzzing, $FUZZ_SECONDS s a target"
+    for target in build-fuzz/fuzz/*; do
+        name=$(basename "$target")
+        corpus="tests/fuzz/${name#fuzz_}"
+        mkdir -p "$work/$name"
+        check "$name" "$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 \
+            -artifact_prefix="$work/$name/" "$work/$name" $([ -d "$corpus" ] && echo "$corpus")
+    done
+fi
+
+printf '\n%s passed, %s failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
