@@ -18,7 +18,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests/integration"))
+sys.path.insert(0, os.path.join(ROOT, "tests/harness"))
 os.environ.setdefault("FORKMARK_BIN", os.path.join(ROOT, "build/forkmark"))
 
 import requests  # noqa: E402

@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "harness"))
 
 from pages import PageServer  # noqa: E402
 from services import Postgres, Redis  # noqa: E402
