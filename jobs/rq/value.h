@@ -29,9 +29,14 @@ enum value_kind {
     VALUE_FROZENSET,
 };
 
+/* Bounds of what is read; whatever we build ourselves stays below them too. */
+#define VALUE_MAX_NODES ((uint64_t)1000000) /* every use of a shared item counts */
+#define VALUE_MAX_DEPTH 256
+
 struct value {
     enum value_kind kind;
     bool frozen;       /* used inside another container: no longer changes */
+    bool unhashable;   /* cannot be a dict's key or in a set; kept up as items come */
     uint32_t depth;    /* containers: 1 + deepest item */
     uint64_t expanded; /* 1 + the items' expanded sizes, saturating */
     union {
@@ -57,6 +62,14 @@ struct value *value_float(struct arena *arena, double real);
 struct value *value_text(struct arena *arena, const char *text, size_t length);
 struct value *value_bytes(struct arena *arena, const void *data, size_t length);
 struct value *value_container(struct arena *arena, enum value_kind kind);
+/* Any integer by its two's complement, little-endian; VALUE_INT where it fits. */
+struct value *value_integer(struct arena *arena, const void *bytes, size_t length);
+/* Whether `count` items fit below the bounds and the container may still change. NULL,
+ * or what is wrong. */
+const char *value_refuses(const struct value *container, struct value *const *items,
+                          size_t count);
+/* Room for `count` items more, so that adding them allocates once. */
+void value_reserve(struct arena *arena, struct value *container, size_t count);
 void value_add(struct arena *arena, struct value *container, struct value *item);
 void value_put(struct arena *arena, struct value *dict, const char *key,
                struct value *item);
@@ -67,7 +80,25 @@ const struct value *value_find(const struct value *dict, const char *key);
 /* As JSON text (bytes as base64, sets and tuples as arrays): for logs, exec, `jobs show`.
  */
 void value_to_json(const struct value *value, struct buf *out);
-/* As Python would print it, cut to `max` bytes with "...": job descriptions. */
+/* As Python would print it, cut to `max` characters and "...": job descriptions. */
 void value_repr(const struct value *value, struct buf *out, size_t max);
+
+/*
+ * Every value below `root` in order, without recursion: what is read from outside may
+ * be nested VALUE_MAX_DEPTH deep. `parent` is NULL for the root; an item of a dict at
+ * an even index is a key.
+ */
+enum value_step { VALUE_DESCEND, VALUE_PASS, VALUE_STOP };
+struct value_visitor {
+    enum value_step (*enter)(void *arg, const struct value *value,
+                             const struct value *parent, size_t index);
+    void (*leave)(void *arg, const struct value *container); /* after its items */
+};
+void value_walk(const struct value *root, const struct value_visitor *visitor, void *arg);
+
+static inline bool value_is_container(const struct value *value)
+{
+    return value->kind >= VALUE_LIST;
+}
 
 #endif
