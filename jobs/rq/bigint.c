@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LIMBS  (BIGINT_MAX_BYTES / 4 + 1)
+#define LIMBS   (BIGINT_MAX_BYTES / 4 + 1)
 #define BILLION 1000000000U
 
 /* A magnitude, least significant limb first. */

@@ -187,8 +187,7 @@ static struct value *parse_word(struct parser *p)
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         size_t length = strlen(words[i]);
 
-        if (p->length - p->at < length ||
-            memcmp(p->text + p->at, words[i], length) != 0)
+        if (p->length - p->at < length || memcmp(p->text + p->at, words[i], length) != 0)
             continue;
         p->at += length;
         if (i == 0)

@@ -113,8 +113,7 @@ static bool push(struct reader *r, struct value *value)
 
 static struct value *top(struct reader *r)
 {
-    struct value *value =
-        r->stack.count > 0 ? r->stack.items[r->stack.count - 1] : &mark;
+    struct value *value = r->stack.count > 0 ? r->stack.items[r->stack.count - 1] : &mark;
 
     if (value != &mark)
         return value;
