@@ -1,0 +1,434 @@
+/*
+ * json.c - see json.h.
+ *
+ * cJSON recurses and allocates for every value, so nothing reaches it that was not
+ * counted first: one pass without recursion bounds both.
+ */
+#include "common/json.h"
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/task.h"
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* json_check() keeps one bit per open bracket. */
+#define DEPTH_BITS 1024
+
+/* Largest integer a double holds exactly, which is all cJSON keeps. */
+#define MAX_EXACT 9007199254740992.0
+
+/* ---- memory ----------------------------------------------------------------- */
+
+/*
+ * Every block says where it came from: a tree made in a task may be deleted by a
+ * deferred call that runs outside of it, and the other way round.
+ */
+union header {
+    bool from_heap;
+    max_align_t align;
+};
+
+/* The thread that called json_init() runs the tasks; others must not ask for them. */
+static _Thread_local bool is_loop_thread;
+
+static void *json_malloc(size_t size)
+{
+    bool in_task = is_loop_thread && task_self();
+    union header *header;
+
+    if (size > SIZE_MAX - sizeof(*header))
+        return NULL;
+    size += sizeof(*header);
+    header = in_task ? arena_alloc(task_arena(), size) : malloc(size);
+    if (!header)
+        return NULL;
+    header->from_heap = !in_task;
+    return header + 1;
+}
+
+static void json_free(void *block)
+{
+    union header *header = block;
+
+    if (header && header[-1].from_heap)
+        free(header - 1);
+}
+
+void json_init(void)
+{
+    cJSON_Hooks hooks = { .malloc_fn = json_malloc, .free_fn = json_free };
+
+    is_loop_thread = true;
+    cJSON_InitHooks(&hooks);
+}
+
+/* ---- UTF-8 ------------------------------------------------------------------ */
+
+/*
+ * Well-formed lead bytes and the range of what may follow them (Unicode, table
+ * 3-7): no overlong forms, no surrogates, nothing past U+10FFFF.
+ */
+static const struct {
+    unsigned char first, last, low, high;
+    int length;
+} utf8_rows[] = {
+    { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
+    { 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 },
+    { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
+    { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+};
+
+/* Bytes of the character at `c`, or 0 when it is none. */
+static size_t utf8_span(const unsigned char *c, size_t left)
+{
+    if (*c < 0x80)
+        return 1;
+    for (size_t i = 0; i < sizeof(utf8_rows) / sizeof(utf8_rows[0]); i++) {
+        size_t length = (size_t)utf8_rows[i].length;
+
+        if (*c < utf8_rows[i].first || *c > utf8_rows[i].last)
+            continue;
+        if (left < length || c[1] < utf8_rows[i].low || c[1] > utf8_rows[i].high)
+            return 0;
+        for (size_t n = 2; n < length; n++)
+            if ((c[n] & 0xc0) != 0x80)
+                return 0;
+        return length;
+    }
+    return 0;
+}
+
+static bool is_utf8(const char *text, size_t length)
+{
+    const unsigned char *c = (const unsigned char *)text, *end = c + length;
+
+    while (c < end) {
+        size_t span = utf8_span(c, (size_t)(end - c));
+
+        if (span == 0)
+            return false;
+        c += span;
+    }
+    return true;
+}
+
+/* ---- the pass before the parser --------------------------------------------- */
+
+struct check {
+    const char *at, *end;
+    int depth, values, max_depth, max_values;
+    bool after_text;                         /* a colon would make it a key */
+    unsigned char is_object[DEPTH_BITS / 8]; /* of each open bracket */
+};
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static int count_value(struct check *check)
+{
+    return ++check->values > check->max_values ? -E2BIG : 0;
+}
+
+static int open_bracket(struct check *check, char c)
+{
+    if (check->depth >= check->max_depth || check->depth >= DEPTH_BITS)
+        return -E2BIG;
+
+    unsigned char bit = (unsigned char)(1 << (check->depth % 8));
+    unsigned char *byte = &check->is_object[check->depth / 8];
+    *byte = (unsigned char)(c == '{' ? *byte | bit : *byte & ~bit);
+    check->depth++;
+    return count_value(check);
+}
+
+static int close_bracket(struct check *check, char c)
+{
+    if (check->depth == 0)
+        return -EINVAL;
+    check->depth--;
+    bool is_object = check->is_object[check->depth / 8] & (1 << (check->depth % 8));
+    return is_object == (c == '}') ? 0 : -EINVAL;
+}
+
+/* `at` stands behind the opening quote; afterwards behind the closing one. */
+static int pass_string(struct check *check)
+{
+    while (check->at < check->end) {
+        unsigned char c = (unsigned char)*check->at++;
+
+        if (c == '"')
+            return count_value(check);
+        if (c < 0x20)
+            return -EINVAL; /* RFC 8259, 7: control characters are escaped */
+        if (c == '\\' && check->at++ == check->end)
+            return -EINVAL;
+    }
+    return -EINVAL;
+}
+
+/* A number or a word; the parser says whether it is a good one. */
+static int pass_scalar(struct check *check)
+{
+    while (check->at < check->end && !is_blank(*check->at) &&
+           (*check->at == '\0' || !strchr("{}[],:\"", *check->at)))
+        check->at++;
+    return count_value(check);
+}
+
+static int pass_token(struct check *check)
+{
+    char c = *check->at++;
+    bool was_text = check->after_text;
+
+    if (is_blank(c))
+        return 0;
+    check->after_text = c == '"';
+    switch (c) {
+    case '"':
+        return pass_string(check);
+    case '{':
+    case '[':
+        return open_bracket(check, c);
+    case '}':
+    case ']':
+        return close_bracket(check, c);
+    case ',':
+        return 0;
+    case ':':
+        if (!was_text)
+            return -EINVAL;
+        check->values--; /* the text was a key */
+        return 0;
+    default:
+        return pass_scalar(check);
+    }
+}
+
+int json_check(const char *text, size_t length, int max_depth, int max_values)
+{
+    struct check check = {
+        .at = text, .end = text + length, .max_depth = max_depth, .max_values = max_values
+    };
+
+    while (check.at < check.end) {
+        int rc = pass_token(&check);
+
+        if (rc < 0)
+            return rc;
+    }
+    return check.depth == 0 && check.values > 0 ? 0 : -EINVAL;
+}
+
+/*
+ * cJSON ends a text at an escaped NUL and PostgreSQL stores none, so those escapes
+ * are dropped (contract 2.2) instead of the rest of the text. Inside a string a
+ * backslash always starts an escape of at least two characters, and outside of one
+ * there is none, so no state is needed.
+ */
+static const char *without_nul_escapes(const char *text, size_t *length)
+{
+    static const char nul[] = "\\u0000";
+
+    if (!memmem(text, *length, nul, 6))
+        return text;
+
+    char *kept = arena_alloc(task_arena(), *length + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < *length;) {
+        size_t left = *length - i;
+
+        if (left >= 6 && memcmp(text + i, nul, 6) == 0) {
+            i += 6;
+            continue;
+        }
+        size_t step = text[i] == '\\' && left > 1 ? 2 : 1;
+        memcpy(kept + n, text + i, step);
+        n += step;
+        i += step;
+    }
+    *length = n;
+    return kept;
+}
+
+cJSON *json_parse(const char *text, size_t length)
+{
+    const char *end = NULL;
+
+    if (json_check(text, length, JSON_MAX_DEPTH, JSON_MAX_VALUES) < 0 ||
+        !is_utf8(text, length))
+        return NULL;
+    text = without_nul_escapes(text, &length);
+
+    cJSON *tree = cJSON_ParseWithLengthOpts(text, length, &end, false);
+    while (tree && end < text + length)
+        if (!is_blank(*end++))
+            return NULL; /* something follows the value; the tree is the arena's */
+    return tree;
+}
+
+/* ---- reading ---------------------------------------------------------------- */
+
+const cJSON *json_get(const cJSON *object, const char *key)
+{
+    const cJSON *item, *found = NULL;
+
+    if (!cJSON_IsObject(object))
+        return NULL;
+    cJSON_ArrayForEach(item, object)
+        /* The last of equal keys counts, as in Python and in browsers. */
+        if (item->string && strcmp(item->string, key) == 0) found = item;
+    return cJSON_IsNull(found) ? NULL : found;
+}
+
+const char *json_text(const cJSON *object, const char *key)
+{
+    return cJSON_GetStringValue((cJSON *)json_get(object, key));
+}
+
+bool json_int(const cJSON *object, const char *key, int64_t *ret)
+{
+    const cJSON *item = json_get(object, key);
+
+    if (!cJSON_IsNumber(item) || fabs(item->valuedouble) > MAX_EXACT ||
+        item->valuedouble != trunc(item->valuedouble))
+        return false;
+    *ret = (int64_t)item->valuedouble;
+    return true;
+}
+
+/* ---- writing ---------------------------------------------------------------- */
+
+static void put_escaped(struct buf *out, unsigned char c)
+{
+    static const char letters[] = {
+        ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
+        ['\r'] = 'r', ['"'] = '"',  ['\\'] = '\\'
+    };
+
+    if (c < sizeof(letters) && letters[c])
+        buf_addf(out, "\\%c", letters[c]);
+    else
+        buf_addf(out, "\\u%04x", c);
+}
+
+void json_quote(struct buf *out, const char *text, size_t length)
+{
+    const unsigned char *c = (const unsigned char *)text, *end = c + length;
+
+    buf_reserve(out, length + 2);
+    buf_addc(out, '"');
+    while (c < end) {
+        const unsigned char *run = c;
+        size_t span = 1;
+
+        while (c < end && *c >= 0x20 && *c != '"' && *c != '\\' && *c != 0x7f &&
+               (span = utf8_span(c, (size_t)(end - c))) > 0)
+            c += span;
+        buf_add(out, run, (size_t)(c - run));
+        if (c == end)
+            break;
+        if (*c >= 0x80)
+            buf_adds(out, "\xef\xbf\xbd");
+        else
+            put_escaped(out, *c);
+        c++;
+    }
+    buf_addc(out, '"');
+}
+
+/* What stands before any value: a comma, and the key. */
+static void lead_in(struct json_writer *w, const char *key)
+{
+    if (w->comma)
+        buf_addc(w->out, ',');
+    w->comma = true;
+    if (key) {
+        json_quote(w->out, key, strlen(key));
+        buf_addc(w->out, ':');
+    }
+}
+
+static void begin(struct json_writer *w, const char *key, char bracket)
+{
+    lead_in(w, key);
+    buf_addc(w->out, bracket);
+    w->comma = false;
+}
+
+static void end(struct json_writer *w, char bracket)
+{
+    buf_addc(w->out, bracket);
+    w->comma = true;
+}
+
+void json_begin_object(struct json_writer *w, const char *key)
+{
+    begin(w, key, '{');
+}
+
+void json_end_object(struct json_writer *w)
+{
+    end(w, '}');
+}
+
+void json_begin_array(struct json_writer *w, const char *key)
+{
+    begin(w, key, '[');
+}
+
+void json_end_array(struct json_writer *w)
+{
+    end(w, ']');
+}
+
+void json_put_raw(struct json_writer *w, const char *key, const char *json)
+{
+    lead_in(w, key);
+    buf_adds(w->out, json);
+}
+
+void json_put_text(struct json_writer *w, const char *key, const char *text)
+{
+    if (text)
+        json_put_textn(w, key, text, strlen(text));
+    else
+        json_put_null(w, key);
+}
+
+void json_put_textn(struct json_writer *w, const char *key, const char *text,
+                    size_t length)
+{
+    lead_in(w, key);
+    json_quote(w->out, text, length);
+}
+
+void json_put_int(struct json_writer *w, const char *key, int64_t value)
+{
+    lead_in(w, key);
+    buf_addf(w->out, "%lld", (long long)value);
+}
+
+/* JSON has no word for what is not finite. */
+void json_put_double(struct json_writer *w, const char *key, double value, int decimals)
+{
+    if (!isfinite(value)) {
+        json_put_null(w, key);
+        return;
+    }
+    lead_in(w, key);
+    buf_addf(w->out, "%.*f", decimals, value);
+}
+
+void json_put_bool(struct json_writer *w, const char *key, bool value)
+{
+    json_put_raw(w, key, value ? "true" : "false");
+}
+
+void json_put_null(struct json_writer *w, const char *key)
+{
+    json_put_raw(w, key, "null");
+}
