@@ -19,7 +19,7 @@
 struct arena;
 struct route;
 struct MHD_Connection;
-struct MHD_Response;
+struct sockaddr;
 
 enum http_status {
     HTTP_OK = 200,
@@ -62,10 +62,10 @@ struct request {
     const struct route *route;          /* NULL: no such path */
     const char *params[REQUEST_PARAMS]; /* the route's <parts>, decoded once */
     int64_t int_params[REQUEST_PARAMS]; /* of <int:x> */
+    const struct sockaddr *peer;        /* as accepted; NULL: a Unix socket */
     const char *client_ip;              /* behind trusted hops (contract 1.11) */
     const char *origin;                 /* of CORS; NULL: none sent */
-    struct buf body;
-    bool body_too_large;
+    struct buf body;                    /* on the heap; freed with the arena */
 
     /* Set by access.c before the handler runs, if the route asks for a token. */
     struct token token;

@@ -38,6 +38,8 @@ struct route {
     uint64_t body_limit; /* bytes; 0: server.body_limit */
     bool optional_auth; /* ACCESS_USER: the handler is called without a token too (logout)
                          */
+    bool is_inline;     /* runs on the loop's own stack, without a task: it never yields
+                           and uses no cJSON; needs no token and has no limit */
 };
 
 /* The table, in routes.c; ends with a NULL pattern. */

@@ -14,6 +14,7 @@
 #include "common/role.h"
 #include "common/scoreboard.h"
 
+struct http;
 struct hub;
 
 struct server {
@@ -25,7 +26,8 @@ struct server {
     struct redis *redis;       /* the queue's: jobs, events, pub/sub */
     struct redis *cache_redis; /* limits, revocation, cache; may be the same object */
     struct cache *cache;
-    struct hub *hub; /* open event streams by user */
+    struct http *http; /* libmicrohttpd and its connections */
+    struct hub *hub;   /* open event streams by user */
     bool draining;
 };
 

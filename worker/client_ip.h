@@ -1,0 +1,21 @@
+/*
+ * client_ip.h - whose request is it, behind proxies (contract 1.11).
+ *
+ * The address that limits count and the access log shows: the peer's, unless
+ * the peer is in server.forwarded_allow_ips (a Unix-socket peer counts as
+ * trusted); then X-Forwarded-For is walked from the right while hops are trusted.
+ */
+#ifndef FORKMARK_WORKER_CLIENT_IP_H
+#define FORKMARK_WORKER_CLIENT_IP_H
+
+#include "worker/request.h"
+
+/* Reads server.forwarded_allow_ips; once per process. False: an entry is no
+ * address (logged). */
+bool client_ip_init(const struct options *options);
+
+/* Sets req->client_ip from req->peer and the head. Never NULL afterwards; does not
+ * yield. */
+void client_ip_find(struct request *req);
+
+#endif
