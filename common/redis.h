@@ -8,9 +8,14 @@
  *
  * A command ends at its timeout, or at its task's deadline. A connection on
  * which a reply is overdue is closed (its later replies could not be told
- * apart), everyone waiting gets an error, and for `breaker_ms` further calls
- * fail at once (-EAGAIN); then it reconnects with back-off. A command that was
- * sent may have been executed even though its caller got an error.
+ * apart), everyone waiting gets an error; after `breaker_ms` it reconnects in the
+ * background, with back-off, and until that has worked calls fail at once
+ * (-EAGAIN). A call made while the first connection, or one after a clean end, is
+ * on its way waits for it. A command that was sent may have been executed even
+ * though its caller got an error; -EAGAIN says that it was not sent.
+ *
+ * A client that was used keeps its connection, or keeps trying, and so keeps the
+ * loop running until redis_free().
  *
  * Replies live in the running task's arena. Calls yield, inside tasks only.
  */
@@ -84,7 +89,10 @@ int redis_run_script(struct redis *redis, const struct redis_script *script,
 /*
  * Subscriptions: `message` is called on the loop's stack for each message, and
  * must not yield. They survive reconnects; `gap` (may be NULL) is called after
- * one, since messages may have been missed. Does not yield; works outside tasks.
+ * one, since messages may have been missed, and after the first connection when
+ * that came later than the subscription. By then the server has confirmed the
+ * channel: whoever reads the truth in it has caught up. Does not yield; works
+ * outside tasks.
  */
 struct redis_subscription;
 struct redis_subscription *redis_subscribe(struct redis *redis, const char *channel,

@@ -1,0 +1,231 @@
+/*
+ * redis_tls.c - TLS on a connected socket.
+ *
+ * OpenSSL's own socket BIO uses write(), which raises SIGPIPE on a connection
+ * the server has closed; ours uses send() with MSG_NOSIGNAL. One SSL_CTX serves
+ * all connections of a kind: reading the system's certificates takes 20 ms.
+ */
+#include "common/redis_tls.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/task.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+struct redis_tls {
+    SSL *ssl;
+    int fd;
+    bool wants_write; /* the last read could not go on without writing */
+};
+
+/* ---- our socket BIO ---- */
+
+static int socket_write(BIO *bio, const char *data, int size)
+{
+    const struct redis_tls *tls = BIO_get_data(bio);
+    ssize_t done = send(tls->fd, data, (size_t)size, MSG_NOSIGNAL);
+
+    BIO_clear_retry_flags(bio);
+    if (done < 0 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_write(bio);
+    return (int)done;
+}
+
+static int socket_read(BIO *bio, char *data, int size)
+{
+    const struct redis_tls *tls = BIO_get_data(bio);
+    ssize_t done = recv(tls->fd, data, (size_t)size, 0);
+
+    BIO_clear_retry_flags(bio);
+    if (done < 0 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_read(bio);
+    if (done == 0)
+        BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+    return (int)done;
+}
+
+static long socket_control(BIO *bio, int command, long number, void *pointer)
+{
+    (void)number;
+    (void)pointer;
+    if (command == BIO_CTRL_EOF)
+        return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+    return command == BIO_CTRL_FLUSH;
+}
+
+static BIO *socket_bio(struct redis_tls *tls)
+{
+    static BIO_METHOD *method;
+
+    if (!method) {
+        method =
+            BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "forkmark socket");
+        if (!method)
+            fatal("out of memory for TLS");
+        BIO_meth_set_write(method, socket_write);
+        BIO_meth_set_read(method, socket_read);
+        BIO_meth_set_ctrl(method, socket_control);
+    }
+    BIO *bio = BIO_new(method);
+    if (!bio)
+        fatal("out of memory for TLS");
+    BIO_set_data(bio, tls);
+    BIO_set_init(bio, 1);
+    return bio;
+}
+
+/* ---- the context ---- */
+
+/*
+ * The system's certificates, or those of SSL_CERT_FILE and SSL_CERT_DIR, which
+ * OpenSSL reads by itself.
+ */
+static SSL_CTX *shared_context(void)
+{
+    static SSL_CTX *context;
+
+    if (context)
+        return context;
+    context = SSL_CTX_new(TLS_client_method());
+    if (!context)
+        fatal("cannot make a TLS context");
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_default_verify_paths(context);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                  SSL_MODE_RELEASE_BUFFERS);
+    return context;
+}
+
+static bool is_ip(const char *host)
+{
+    uint8_t address[16];
+
+    return inet_pton(AF_INET, host, address) == 1 ||
+           inet_pton(AF_INET6, host, address) == 1;
+}
+
+/* The name the certificate must carry, and the one the server is told (never an IP). */
+static bool expect_host(SSL *ssl, const char *host)
+{
+    if (is_ip(host))
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
+    return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+struct redis_tls *redis_tls_new(int fd, const char *host, bool allow_unverified,
+                                char *error, size_t error_size)
+{
+    struct redis_tls *tls = calloc(1, sizeof(*tls));
+
+    if (!tls)
+        fatal("out of memory");
+    tls->fd = fd;
+    tls->ssl = SSL_new(shared_context());
+    if (!tls->ssl || !expect_host(tls->ssl, host)) {
+        snprintf(error, error_size, "TLS cannot use the host name `%s`", host);
+        redis_tls_free(tls);
+        return NULL;
+    }
+    SSL_set_verify(tls->ssl, allow_unverified ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+
+    BIO *bio = socket_bio(tls);
+    SSL_set_bio(tls->ssl, bio, bio);
+    SSL_set_connect_state(tls->ssl);
+    return tls;
+}
+
+void redis_tls_free(struct redis_tls *tls)
+{
+    if (!tls)
+        return;
+    SSL_free(tls->ssl);
+    free(tls);
+}
+
+/* ---- hand shake, reading, writing ---- */
+
+static void explain(const struct redis_tls *tls, char *error, size_t size)
+{
+    long verdict = SSL_get_verify_result(tls->ssl);
+    unsigned long code = ERR_peek_last_error();
+    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+
+    if (verdict != X509_V_OK && SSL_get_verify_mode(tls->ssl) != SSL_VERIFY_NONE)
+        snprintf(error, size, "its certificate is refused: %s",
+                 X509_verify_cert_error_string(verdict));
+    else
+        snprintf(error, size, "no TLS hand shake: %s",
+                 reason ? reason : "the connection was closed");
+}
+
+int redis_tls_handshake(struct redis_tls *tls, uint64_t until_ms, char *error,
+                        size_t error_size)
+{
+    for (;;) {
+        ERR_clear_error();
+        int rc = SSL_do_handshake(tls->ssl);
+        if (rc == 1)
+            return 0;
+
+        int why = SSL_get_error(tls->ssl, rc);
+        if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) {
+            explain(tls, error, error_size);
+            return -EPROTO;
+        }
+        uint64_t now = clock_ms();
+        int events = why == SSL_ERROR_WANT_READ ? UV_READABLE : UV_WRITABLE;
+        rc = now < until_ms ? task_poll_fd(tls->fd, events, until_ms - now) : -ETIMEDOUT;
+        if (rc < 0) {
+            snprintf(error, error_size, "no TLS hand shake in time");
+            return rc;
+        }
+    }
+}
+
+static ssize_t outcome(struct redis_tls *tls, int rc)
+{
+    switch (SSL_get_error(tls->ssl, rc)) {
+    case SSL_ERROR_WANT_WRITE:
+        tls->wants_write = true;
+        return -EAGAIN;
+    case SSL_ERROR_WANT_READ:
+        return -EAGAIN;
+    case SSL_ERROR_SSL:
+        return -EPROTO;
+    default:
+        return -ECONNRESET;
+    }
+}
+
+ssize_t redis_tls_read(struct redis_tls *tls, void *data, size_t size)
+{
+    ERR_clear_error();
+    tls->wants_write = false;
+    int rc = SSL_read(tls->ssl, data, size > INT32_MAX ? INT32_MAX : (int)size);
+    return rc > 0 ? rc : outcome(tls, rc);
+}
+
+ssize_t redis_tls_write(struct redis_tls *tls, const void *data, size_t size)
+{
+    ERR_clear_error();
+    int rc = SSL_write(tls->ssl, data, size > INT32_MAX ? INT32_MAX : (int)size);
+    return rc > 0 ? rc : outcome(tls, rc);
+}
+
+bool redis_tls_has_more(const struct redis_tls *tls)
+{
+    return SSL_pending(tls->ssl) > 0;
+}
+
+bool redis_tls_wants_write(const struct redis_tls *tls)
+{
+    return tls->wants_write;
+}
