@@ -59,6 +59,9 @@ struct conf_key {
     const char *unit;          /* "s", "bytes", "connections" */
     const char *const *words;  /* CONF_ENUM: NULL-ended */
     const char *env, *env_alt; /* variable names, or NULL */
+    const char
+        *env_unit; /* unit of a bare number in the variable ("h"); NULL: the row's */
+    const char *(*check)(const char *text); /* NULL when fine, else what is wrong */
     enum conf_applies applies;
     const char *help;
 };
@@ -95,10 +98,23 @@ struct conf_source options_source(const struct options *options,
 /* The value as it would be written; secrets as "(set)" or "". */
 void options_show(const struct options *options, const struct conf_key *key,
                   struct buf *out);
+/* Rows whose values differ are what a reload has to apply. */
 bool options_equal(const struct options *a, const struct options *b,
                    const struct conf_key *key);
+/* Consumer pools alike in names, queues and users; counts may differ. */
+bool options_same_pools(const struct options *a, const struct options *b);
+/* The variable of the first secret that production needs and nobody set; NULL: none. */
+const char *options_missing_secret(const struct options *options);
+/*
+ * Sets one value on a loaded configuration, as CONF_RUNTIME: what the master learns
+ * later (the embedded services' addresses, the secrets it made). False: `error`.
+ */
+bool options_set(struct options *options, const char *path, const char *text,
+                 const char *where, struct buf *error);
 /* config/forkmark.conf: every option with its help, default commented out. */
 void conf_write_reference(struct buf *out);
+/* README's table of options, in Markdown. */
+void conf_write_markdown(struct buf *out);
 
 /* CPUs this process may use: affinity and cgroup quota. At least 1. */
 int conf_usable_cpus(void);

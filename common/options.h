@@ -138,6 +138,20 @@ struct options {
         char *health_token; /* INTERNAL_HEALTH_TOKEN */
     } metrics;
 
+    struct {
+        bool enabled; /* answers cached in Redis; off for measurements */
+    } cache;
+    struct {
+        bool enabled; /* ENABLE_GEMINI */
+        char *api_key, *model, *fallback_model;
+        char *temperature; /* a decimal number, passed on as it is */
+        int64_t max_tokens;
+        uint64_t timeout;
+    } ai; /* GEMINI_*: read so that a deployment's environment is understood */
+    struct {
+        char *url, *anon_key, *service_key;
+    } supabase; /* SUPABASE_* */
+
     struct conf_state *state; /* origins; conf.c's own */
 };
 

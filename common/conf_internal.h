@@ -1,0 +1,71 @@
+/*
+ * conf_internal.h - what the files of the configuration engine share.
+ *
+ * Every source (file, variable, argument, a child's report) ends as a path and a
+ * text, and goes through conf_apply(): one place that finds the row, parses,
+ * checks the range, stores, and notes the origin.
+ */
+#ifndef FORKMARK_COMMON_CONF_INTERNAL_H
+#define FORKMARK_COMMON_CONF_INTERNAL_H
+
+#include "common/arena.h"
+#include "common/conf.h"
+#include "common/options.h"
+
+/* Between the items of a list in its text form; commas serve as well. */
+#define CONF_ITEM_END '\x1f'
+
+struct conf_entry {
+    char *text; /* as it was given, for showing and handing on */
+    struct conf_source source;
+};
+
+struct conf_state {
+    struct arena *arena;        /* of every text in the options */
+    struct conf_entry *entries; /* one a row */
+    bool pools_are_built_in;
+    struct conf_source pools_source;
+};
+
+/* Where a value being applied comes from, and where to complain. */
+struct conf_context {
+    struct options *options;
+    struct buf *errors;
+    enum conf_origin origin;
+    const char *where; /* "forkmark.conf:12", "DATABASE_URL" */
+};
+
+/* False when it was refused (and `errors` has a line). */
+bool conf_apply(const struct conf_context *context, const char *path, const char *text);
+void conf_complain(const struct conf_context *context, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Text to field; NULL or what is wrong (static or in the arena). */
+const char *conf_value_parse(struct options *options, const struct conf_key *key,
+                             const char *text);
+void conf_value_print(const struct options *options, const struct conf_key *key,
+                      struct buf *out);
+/* Milliseconds of "30", "500ms", "5m"; false when it is none. */
+bool conf_parse_duration(const char *text, uint64_t *ret_ms);
+bool conf_parse_count(const char *text, struct conf_count *ret);
+struct conf_list conf_parse_list(struct arena *arena, const char *text);
+
+/* Reads the file into the options. False when it cannot be read or parsed. */
+bool conf_file_read(struct conf_context *context, const char *path);
+/* ${VAR} and ${VAR:-default}; NULL after a complaint. */
+char *conf_expand(const struct conf_context *context, const char *text);
+
+/* "; did you mean `server.workers`?" or "". */
+const char *conf_nearest(struct arena *arena, const char *path);
+
+/* jobs.pools.<name>.<field> */
+bool conf_pool_path(const char *path, char name[32], const char **ret_field);
+bool conf_pool_apply(const struct conf_context *context, const char *path,
+                     const char *text);
+void conf_pools_begin(
+    struct options *options); /* a file names pools: the built-in one goes */
+
+#define CONF_FIELD(options, key, type) \
+    ((type *)(void *)((char *)(options) + (key)->field))
+
+#endif

@@ -1,0 +1,154 @@
+/*
+ * conf_pools.c - the consumer pools: jobs.pools.<name> { consumers, queues, user }.
+ */
+#include "common/buf.h"
+#include "common/conf_internal.h"
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#define POOL_PREFIX "jobs.pools."
+#define MOST_POOLS  64
+
+bool conf_pool_path(const char *path, char name[32], const char **ret_field)
+{
+    if (strncmp(path, POOL_PREFIX, strlen(POOL_PREFIX)) != 0)
+        return false;
+    const char *start = path + strlen(POOL_PREFIX);
+    const char *dot = strchr(start, '.');
+    if (!dot || dot == start || dot - start > 31)
+        return false;
+    snprintf(name, 32, "%.*s", (int)(dot - start), start);
+    *ret_field = dot + 1;
+    return true;
+}
+
+static struct pool_options *find_pool(struct options *options, const char *name)
+{
+    for (size_t i = 0; i < options->jobs.pool_count; i++) {
+        if (strcmp(options->jobs.pools[i].name, name) == 0)
+            return &options->jobs.pools[i];
+    }
+    return NULL;
+}
+
+static struct pool_options *add_pool(struct options *options, const char *name)
+{
+    struct arena *arena = options->state->arena;
+
+    if (options->jobs.pool_count == MOST_POOLS)
+        return NULL;
+    if (!options->jobs.pools)
+        options->jobs.pools =
+            arena_array(arena, MOST_POOLS, sizeof(*options->jobs.pools));
+    struct pool_options *pool = &options->jobs.pools[options->jobs.pool_count++];
+    *pool = (struct pool_options){
+        .name = arena_strdup(arena, name),
+        .consumers = { .number = 1 },
+        .queues = conf_parse_list(arena, "high,default,low"),
+        .user = arena_strdup(arena, ""),
+    };
+    return pool;
+}
+
+void conf_pools_begin(struct options *options)
+{
+    if (!options->state->pools_are_built_in)
+        return;
+    options->state->pools_are_built_in = false;
+    options->jobs.pool_count = 0;
+}
+
+/* RQ writes queue names into keys and comma lists: some would be taken for others. */
+static const char *queue_error(struct arena *arena, const struct conf_list *queues)
+{
+    static const char suffix[] = ":intermediate";
+
+    if (queues->count == 0)
+        return "names no queue";
+    for (size_t i = 0; i < queues->count; i++) {
+        const char *name = queues->items[i];
+        size_t length = strlen(name);
+
+        if (strchr(name, ',') || length > 128)
+            return arena_printf(arena, "`%s` cannot be a queue's name", name);
+        if (length >= sizeof(suffix) - 1 &&
+            strcmp(name + length - (sizeof(suffix) - 1), suffix) == 0)
+            return arena_printf(arena, "`%s` would collide with RQ's intermediate lists",
+                                name);
+    }
+    return NULL;
+}
+
+static const char *set_pool_field(struct options *options, struct pool_options *pool,
+                                  const char *field, const char *text)
+{
+    struct arena *arena = options->state->arena;
+
+    if (strcmp(field, "consumers") == 0)
+        return conf_parse_count(text, &pool->consumers)
+                   ? NULL
+                   : "must be a number up to 1024, \"auto\", or a share such as \"50%\"";
+    if (strcmp(field, "queues") == 0) {
+        struct conf_list queues = conf_parse_list(arena, text);
+        const char *error = queue_error(arena, &queues);
+
+        if (!error)
+            pool->queues = queues;
+        return error;
+    }
+    if (strcmp(field, "user") == 0) {
+        pool->user = arena_strdup(arena, text);
+        return NULL;
+    }
+    return "is unknown; a pool has `consumers`, `queues` and `user`";
+}
+
+bool conf_pool_apply(const struct conf_context *context, const char *path,
+                     const char *text)
+{
+    struct options *options = context->options;
+    const char *field;
+    char name[32];
+
+    if (!conf_pool_path(path, name, &field)) {
+        conf_complain(context, "`%s`: a pool's name has 1 to 31 characters", path);
+        return false;
+    }
+    for (const char *c = name; *c; c++) {
+        if (!isalnum((unsigned char)*c) && *c != '_' && *c != '-') {
+            conf_complain(context, "`%s`: a pool's name has letters, digits, _ and -",
+                          path);
+            return false;
+        }
+    }
+    struct pool_options *pool = find_pool(options, name);
+    if (!pool)
+        pool = add_pool(options, name);
+    const char *error =
+        pool ? set_pool_field(options, pool, field, text) : "is one pool too many";
+    if (error)
+        conf_complain(context, "`%s` %s", path, error);
+    else
+        options->state->pools_source =
+            (struct conf_source){ context->origin, context->where };
+    return !error;
+}
+
+bool options_same_pools(const struct options *a, const struct options *b)
+{
+    if (a->jobs.pool_count != b->jobs.pool_count)
+        return false;
+    for (size_t i = 0; i < a->jobs.pool_count; i++) {
+        const struct pool_options *one = &a->jobs.pools[i], *other = &b->jobs.pools[i];
+
+        if (strcmp(one->name, other->name) != 0 || strcmp(one->user, other->user) != 0 ||
+            one->queues.count != other->queues.count)
+            return false;
+        for (size_t q = 0; q < one->queues.count; q++) {
+            if (strcmp(one->queues.items[q], other->queues.items[q]) != 0)
+                return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,399 @@
+/*
+ * conf_value.c - one option's value: from text to its field, and back.
+ */
+#include "common/buf.h"
+#include "common/conf_internal.h"
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* A unit and what one of it is worth in the smallest one. */
+struct unit {
+    const char *name;
+    double worth;
+};
+static const struct unit time_units[] = {
+    { "", 1000 },     { "ms", 1 },      { "s", 1000 },     { "m", 60000 },
+    { "min", 60000 }, { "h", 3600000 }, { "d", 86400000 }, { NULL, 0 },
+};
+static const struct unit size_units[] = {
+    { "", 1 },        { "B", 1 },         { "K", 1024 },       { "KiB", 1024 },
+    { "M", 1048576 }, { "MiB", 1048576 }, { "G", 1073741824 }, { "GiB", 1073741824 },
+    { NULL, 0 },
+};
+
+/* "1.5h" by the table; false when it is no number or no known unit. */
+static bool parse_with_unit(const char *text, const struct unit *units, double *ret)
+{
+    char *end;
+
+    if (!isdigit((unsigned char)*text) && *text != '.' && *text != '-')
+        return false;
+    errno = 0;
+    double number = strtod(text, &end);
+    if (end == text || errno != 0 || !isfinite(number))
+        return false;
+    while (*end == ' ')
+        end++;
+    for (; units->name; units++) {
+        if (strcasecmp(units->name, end) == 0) {
+            *ret = number * units->worth;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool conf_parse_duration(const char *text, uint64_t *ret_ms)
+{
+    double ms;
+
+    if (!parse_with_unit(text, time_units, &ms) || ms < 0 || ms > 1e15)
+        return false;
+    *ret_ms = (uint64_t)llround(ms);
+    return true;
+}
+
+static bool parse_int(const char *text, int64_t *ret)
+{
+    char *end;
+
+    if (!isdigit((unsigned char)*text) && *text != '-')
+        return false;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (end == text || *end || errno != 0)
+        return false;
+    *ret = number;
+    return true;
+}
+
+static bool parse_bool(const char *text, bool *ret)
+{
+    static const struct {
+        const char *word;
+        bool value;
+    } words[] = {
+        { "true", true },   { "yes", true }, { "on", true },   { "1", true },
+        { "false", false }, { "no", false }, { "off", false }, { "0", false },
+    };
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+        if (strcasecmp(words[i].word, text) == 0) {
+            *ret = words[i].value;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool conf_parse_count(const char *text, struct conf_count *ret)
+{
+    struct conf_count count = { 0 };
+    char *end;
+
+    if (strcasecmp(text, "auto") == 0) {
+        *ret = (struct conf_count){ .is_auto = true };
+        return true;
+    }
+    if (!isdigit((unsigned char)*text))
+        return false;
+    long number = strtol(text, &end, 10);
+    if (strcmp(end, "%") == 0 && number >= 1 && number <= 400)
+        count.percent = (int)number;
+    else if (*end == '\0' && number <= 1024)
+        count.number = (int)number;
+    else
+        return false;
+    *ret = count;
+    return true;
+}
+
+struct conf_list conf_parse_list(struct arena *arena, const char *text)
+{
+    const char separator[] = { strchr(text, CONF_ITEM_END) ? CONF_ITEM_END : ',', '\0' };
+    struct conf_list list = { 0 };
+    size_t most = 1;
+
+    for (const char *c = text; *c; c++)
+        most += *c == *separator;
+    list.items = arena_array(arena, most + 1, sizeof(*list.items));
+    for (const char *at = text; *at;) {
+        size_t length = strcspn(at, separator);
+        const char *start = at, *end = at + length;
+
+        at = *end ? end + 1 : end;
+        while (start < end && isspace((unsigned char)*start))
+            start++;
+        while (end > start && isspace((unsigned char)end[-1]))
+            end--;
+        if (end > start)
+            list.items[list.count++] = arena_strndup(arena, start, (size_t)(end - start));
+    }
+    return list;
+}
+
+/* ---- one function a type: NULL, or what is wrong ---- */
+
+static const char *range_error(struct arena *arena, const struct conf_key *key,
+                               double value)
+{
+    if ((key->min == 0 && key->max == 0) || (value >= key->min && value <= key->max))
+        return NULL;
+    return arena_printf(arena, "must be between %.15g and %.15g%s%s", key->min, key->max,
+                        key->unit ? " " : "", key->unit ? key->unit : "");
+}
+
+static const char *set_bool(struct options *options, const struct conf_key *key,
+                            const char *text)
+{
+    return parse_bool(text, CONF_FIELD(options, key, bool)) ? NULL
+                                                            : "must be true or false";
+}
+
+static const char *set_int(struct options *options, const struct conf_key *key,
+                           const char *text)
+{
+    int64_t value;
+
+    if (!parse_int(text, &value))
+        return "must be a whole number";
+    const char *error = range_error(options->state->arena, key, (double)value);
+    if (!error)
+        *CONF_FIELD(options, key, int64_t) = value;
+    return error;
+}
+
+static const char *set_seconds(struct options *options, const struct conf_key *key,
+                               const char *text)
+{
+    uint64_t ms;
+
+    if (!conf_parse_duration(text, &ms))
+        return "must be a time such as 30, \"500ms\", \"5m\", \"2h\" or \"7d\"";
+    const char *error = range_error(options->state->arena, key, (double)ms / 1000);
+    if (!error)
+        *CONF_FIELD(options, key, uint64_t) = ms;
+    return error;
+}
+
+static const char *set_bytes(struct options *options, const struct conf_key *key,
+                             const char *text)
+{
+    double bytes;
+
+    if (!parse_with_unit(text, size_units, &bytes) || bytes < 0 || bytes > 1e15)
+        return "must be a size such as 4096, \"16K\" or \"1M\"";
+    const char *error = range_error(options->state->arena, key, bytes);
+    if (!error)
+        *CONF_FIELD(options, key, uint64_t) = (uint64_t)bytes;
+    return error;
+}
+
+static const char *set_text(struct options *options, const struct conf_key *key,
+                            const char *text)
+{
+    *CONF_FIELD(options, key, char *) = arena_strdup(options->state->arena, text);
+    return NULL;
+}
+
+/* "file:/run/secrets/x" stands for what is in that file, less its last line end. */
+static const char *set_secret(struct options *options, const struct conf_key *key,
+                              const char *text)
+{
+    struct arena *arena = options->state->arena;
+    char content[4097];
+
+    if (strncmp(text, "file:", 5) != 0)
+        return set_text(options, key, text);
+
+    FILE *file = fopen(text + 5, "r");
+    if (!file)
+        return arena_printf(arena, "cannot read %s: %s", text + 5, strerror(errno));
+    size_t length = fread(content, 1, sizeof(content), file);
+    fclose(file);
+    if (length == sizeof(content))
+        return arena_printf(arena, "%s is too long for a secret", text + 5);
+    while (length > 0 && (content[length - 1] == '\n' || content[length - 1] == '\r'))
+        length--;
+    content[length] = '\0';
+    if (length == 0)
+        return arena_printf(arena, "%s is empty", text + 5);
+    return set_text(options, key, content);
+}
+
+static const char *set_list(struct options *options, const struct conf_key *key,
+                            const char *text)
+{
+    *CONF_FIELD(options, key, struct conf_list) =
+        conf_parse_list(options->state->arena, text);
+    return NULL;
+}
+
+static const char *set_count(struct options *options, const struct conf_key *key,
+                             const char *text)
+{
+    struct conf_count count;
+
+    if (!conf_parse_count(text, &count))
+        return "must be a number up to 1024, \"auto\", or a share of the CPUs such as "
+               "\"50%\"";
+    const char *error =
+        count.is_auto || count.percent
+            ? NULL
+            : range_error(options->state->arena, key, (double)count.number);
+    if (!error)
+        *CONF_FIELD(options, key, struct conf_count) = count;
+    return error;
+}
+
+static const char *set_enum(struct options *options, const struct conf_key *key,
+                            const char *text)
+{
+    struct buf words = BUF_IN(options->state->arena);
+
+    for (int i = 0; key->words[i]; i++) {
+        if (strcasecmp(key->words[i], text) == 0) {
+            *CONF_FIELD(options, key, int) = i;
+            return NULL;
+        }
+        buf_addf(&words, "%s%s", i ? ", " : "", key->words[i]);
+    }
+    /* Python's names for two levels of the log. */
+    if (strcasecmp(text, "warning") == 0)
+        return set_enum(options, key, "warn");
+    if (strcasecmp(text, "critical") == 0)
+        return set_enum(options, key, "error");
+    return arena_printf(options->state->arena, "must be one of: %s", words.data);
+}
+
+static const char *(*const setters[])(struct options *, const struct conf_key *,
+                                      const char *) = {
+    [CONF_BOOL] = set_bool,   [CONF_INT] = set_int,     [CONF_SECONDS] = set_seconds,
+    [CONF_BYTES] = set_bytes, [CONF_TEXT] = set_text,   [CONF_SECRET] = set_secret,
+    [CONF_LIST] = set_list,   [CONF_COUNT] = set_count, [CONF_ENUM] = set_enum,
+};
+
+const char *conf_value_parse(struct options *options, const struct conf_key *key,
+                             const char *text)
+{
+    const char *error = key->check ? key->check(text) : NULL;
+
+    return error ? error : setters[key->type](options, key, text);
+}
+
+/* ---- printing ---- */
+
+static void print_in_unit(struct buf *out, uint64_t value, const struct unit *units,
+                          size_t first, size_t last)
+{
+    for (size_t i = last; i > first; i--) {
+        uint64_t worth = (uint64_t)units[i].worth;
+
+        if (value >= worth && value % worth == 0) {
+            buf_addf(out, "\"%" PRIu64 "%s\"", value / worth, units[i].name);
+            return;
+        }
+    }
+    buf_addf(out, "\"%" PRIu64 "%s\"", value, units[first].name);
+}
+
+static void print_duration(struct buf *out, uint64_t ms)
+{
+    static const struct unit units[] = {
+        { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 },
+    };
+
+    if (ms == 0)
+        buf_adds(out, "0");
+    else if (ms % 1000 == 0 && ms < 120000)
+        buf_addf(out, "%" PRIu64, ms / 1000);
+    else
+        print_in_unit(out, ms, units, 0, 4);
+}
+
+static void print_size(struct buf *out, uint64_t bytes)
+{
+    static const struct unit units[] = {
+        { "", 1 },
+        { "K", 1024 },
+        { "M", 1048576 },
+        { "G", 1073741824 },
+    };
+
+    if (bytes % 1024 != 0 || bytes == 0)
+        buf_addf(out, "%" PRIu64, bytes);
+    else
+        print_in_unit(out, bytes, units, 0, 3);
+}
+
+static void print_text(struct buf *out, const char *text)
+{
+    buf_addc(out, '"');
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            buf_addc(out, '\\');
+        buf_addc(out, *text);
+    }
+    buf_addc(out, '"');
+}
+
+static void print_list(struct buf *out, const struct conf_list *list)
+{
+    buf_adds(out, "[ ");
+    for (size_t i = 0; i < list->count; i++) {
+        if (i)
+            buf_adds(out, ", ");
+        print_text(out, list->items[i]);
+    }
+    buf_adds(out, list->count ? " ]" : "]");
+}
+
+static void print_count(struct buf *out, const struct conf_count *count)
+{
+    if (count->is_auto)
+        buf_adds(out, "\"auto\"");
+    else if (count->percent)
+        buf_addf(out, "\"%d%%\"", count->percent);
+    else
+        buf_addf(out, "%d", count->number);
+}
+
+void conf_value_print(const struct options *options, const struct conf_key *key,
+                      struct buf *out)
+{
+    switch (key->type) {
+    case CONF_BOOL:
+        buf_adds(out, *CONF_FIELD(options, key, bool) ? "true" : "false");
+        break;
+    case CONF_INT:
+        buf_addf(out, "%" PRId64, *CONF_FIELD(options, key, int64_t));
+        break;
+    case CONF_SECONDS:
+        print_duration(out, *CONF_FIELD(options, key, uint64_t));
+        break;
+    case CONF_BYTES:
+        print_size(out, *CONF_FIELD(options, key, uint64_t));
+        break;
+    case CONF_TEXT:
+        print_text(out, *CONF_FIELD(options, key, char *));
+        break;
+    case CONF_SECRET:
+        buf_adds(out, **CONF_FIELD(options, key, char *) ? "(set)" : "\"\"");
+        break;
+    case CONF_LIST:
+        print_list(out, CONF_FIELD(options, key, struct conf_list));
+        break;
+    case CONF_COUNT:
+        print_count(out, CONF_FIELD(options, key, struct conf_count));
+        break;
+    case CONF_ENUM:
+        print_text(out, key->words[*CONF_FIELD(options, key, int)]);
+        break;
+    }
+}
