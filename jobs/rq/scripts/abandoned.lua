@@ -1,0 +1,34 @@
+-- abandoned.lua - started jobs whose heartbeats ended (protocol 7.16).
+--
+-- ARGV: queue, ts, error (zlib, base64), at most how many, default failure TTL.
+-- The answer: per job "retried" or "failed", and its id.
+local queue, ts = ARGV[1], ARGV[2]
+local key = 'rq:wip:' .. queue
+local answer = {}
+
+-- RQ 2 writes "id:execution"; an id may itself hold colons.
+local function job_of(member)
+    local id = string.match(member, '^(.+):' .. string.rep('[0-9a-f]', 32) .. '$')
+
+    if id and call('EXISTS', job_key(member)) == 0 then
+        return id
+    end
+    return member
+end
+
+for _, member in ipairs(call('ZRANGEBYSCORE', key, '0', int(now), 'LIMIT', '0', ARGV[4])) do
+    local id = job_of(member)
+    call('ZREM', key, member)
+    local own = call('HMGET', job_key(id), 'data', 'status')
+    if own[1] and own[2] == 'started' then
+        end_all_executions(id)
+        if retry(id, queue, ts) then
+            answer[#answer + 1] = 'retried'
+        else
+            fail(id, queue, 'failed', ts, ARGV[3], nil, tonumber(ARGV[5]))
+            answer[#answer + 1] = 'failed'
+        end
+        answer[#answer + 1] = id
+    end
+end
+return answer

@@ -1,0 +1,29 @@
+-- heartbeat.lua - ARGV: worker, ts, state ("": as it is), interval,
+-- and while a job runs: id, queue, execution, seconds elapsed, timeout.
+-- 0: the worker's record is gone (register again); 1: fine; 2: the job is no
+-- longer ours. The second number says whether workers are suspended.
+local worker, ts, state, interval = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local record = 'rq:worker:' .. worker
+local id, queue, execution = ARGV[5], ARGV[6], ARGV[7]
+local suspended = call('EXISTS', 'rq:suspended')
+
+if call('HEXISTS', record, 'birth') == 0 or call('HEXISTS', record, 'death') == 1 then
+    return { 0, suspended }
+end
+call('HSET', record, 'last_heartbeat', ts)
+if state ~= '' then
+    call('HSET', record, 'state', state)
+end
+if not id then
+    call('EXPIRE', record, '480')
+    return { 1, suspended }
+end
+call('HSET', record, 'current_job_working_time', ARGV[8])
+call('EXPIRE', record, int(interval + 60))
+if not is_mine(id, queue, worker, execution) then
+    return { 2, suspended }
+end
+call('HSET', job_key(id), 'last_heartbeat', ts)
+local ttl = heartbeat_ttl(tonumber(ARGV[9]), tonumber(ARGV[8]), interval)
+write_heartbeat(id, queue, worker, execution, math.floor(ttl), ts, 'XX')
+return { 1, suspended }

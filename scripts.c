@@ -1,0 +1,153 @@
+/*
+ * scripts.c - which files make a script, and how its arguments are gathered.
+ */
+#include "jobs/rq/scripts.h"
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/embedded.h"
+#include "common/log.h"
+#include "common/task.h"
+#include "jobs/rq/base64.h"
+#include "jobs/rq/payload.h"
+#include "lua_scripts.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Every script starts with common.lua. */
+static const struct {
+    const char *name, *shared, *own;
+} parts[RQ_SCRIPT_COUNT] = {
+    [RQ_ABANDONED] = { "rq_abandoned", NULL, "abandoned.lua" },
+    [RQ_BIRTH] = { "rq_birth", NULL, "birth.lua" },
+    [RQ_CANCEL] = { "rq_cancel", NULL, "cancel.lua" },
+    [RQ_CLAIM] = { "rq_claim", "claiming.lua", "claim.lua" },
+    [RQ_DEATH] = { "rq_death", "burying.lua", "death.lua" },
+    [RQ_DUE] = { "rq_due", NULL, "due.lua" },
+    [RQ_EMPTY] = { "rq_empty", NULL, "empty.lua" },
+    [RQ_FINISH] = { "rq_finish", "claiming.lua", "finish.lua" },
+    [RQ_HEARTBEAT] = { "rq_heartbeat", NULL, "heartbeat.lua" },
+    [RQ_LOCK] = { "rq_lock", NULL, "lock.lua" },
+    [RQ_PUSH] = { "rq_push", NULL, "push.lua" },
+    [RQ_RECOVER] = { "rq_recover", "burying.lua", "recover.lua" },
+    [RQ_REQUEUE] = { "rq_requeue", NULL, "requeue.lua" },
+    [RQ_UPKEEP] = { "rq_upkeep", NULL, "upkeep.lua" },
+};
+
+static void add_file(struct buf *text, const char *name)
+{
+    const struct embedded_file *file = name ? embedded_find(lua_scripts, name) : NULL;
+
+    if (file)
+        buf_add(text, file->data, file->length);
+    else if (name)
+        fatal("the script %s was not built in", name);
+}
+
+/* Put together at its first use; lives as long as the process. */
+static const struct redis_script *script_of(enum rq_script which)
+{
+    static struct redis_script scripts[RQ_SCRIPT_COUNT];
+    static struct buf texts[RQ_SCRIPT_COUNT];
+
+    if (!scripts[which].text) {
+        add_file(&texts[which], "common.lua");
+        add_file(&texts[which], parts[which].shared);
+        add_file(&texts[which], parts[which].own);
+        redis_script_init(&scripts[which], parts[which].name, buf_text(&texts[which]));
+    }
+    return &scripts[which];
+}
+
+void rq_arg_bytes(struct rq_args *args, const void *data, size_t length)
+{
+    if (args->count == args->room) {
+        size_t room = args->room > 0 ? args->room * 2 : 16;
+
+        args->items = arena_grow(args->arena, args->items,
+                                 args->room * sizeof(*args->items),
+                                 room * sizeof(*args->items));
+        args->lengths = arena_grow(args->arena, args->lengths,
+                                   args->room * sizeof(*args->lengths),
+                                   room * sizeof(*args->lengths));
+        args->room = room;
+    }
+    args->items[args->count] = data;
+    args->lengths[args->count++] = length;
+}
+
+void rq_arg(struct rq_args *args, const char *text)
+{
+    rq_arg_bytes(args, text, strlen(text));
+}
+
+void rq_arg_int(struct rq_args *args, int64_t number)
+{
+    rq_arg(args, arena_printf(args->arena, "%lld", (long long)number));
+}
+
+void rq_arg_seconds(struct rq_args *args, double seconds)
+{
+    rq_arg(args, arena_printf(args->arena, "%.3f", seconds));
+}
+
+void rq_arg_buf(struct rq_args *args, const struct buf *buf)
+{
+    rq_arg_bytes(args, buf_text(buf), buf->length);
+}
+
+void rq_arg_now(struct rq_args *args)
+{
+    char *text = arena_alloc(args->arena, CLOCK_TEXT_SIZE);
+
+    rq_arg(args, clock_iso_z(clock_unix_us(), text));
+}
+
+void rq_arg_error(struct rq_args *args, const char *error)
+{
+    struct buf deflated = BUF_IN(args->arena);
+    struct buf *text = arena_alloc(args->arena, sizeof(*text));
+
+    text->arena = args->arena;
+    payload_deflate(error, strlen(error), &deflated);
+    base64_write(text, deflated.data, deflated.length);
+    rq_arg_buf(args, text);
+}
+
+int rq_run(struct redis *redis, enum rq_script script, const struct rq_args *args,
+           redisReply **ret)
+{
+    redisReply *reply = NULL;
+    int rc = redis_run_script(redis, script_of(script), &reply, 0, NULL,
+                              (int)args->count, args->items, args->lengths);
+
+    if (rc == -EPROTO && reply && reply->str)
+        log_error("redis refused the script %s: %s", parts[script].name, reply->str);
+    if (rc == 0 && ret)
+        *ret = reply;
+    return rc;
+}
+
+static const redisReply *item_of(const redisReply *reply, size_t index)
+{
+    if (!reply || reply->type != REDIS_REPLY_ARRAY || index >= reply->elements)
+        return NULL;
+    return reply->element[index];
+}
+
+const char *rq_reply_text(const redisReply *reply, size_t index)
+{
+    const redisReply *item = item_of(reply, index);
+
+    return item && item->str ? item->str : "";
+}
+
+int64_t rq_reply_int(const redisReply *reply, size_t index)
+{
+    const redisReply *item = item_of(reply, index);
+
+    if (!item)
+        return 0;
+    return item->str ? strtoll(item->str, NULL, 10) : item->integer;
+}
