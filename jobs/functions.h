@@ -37,6 +37,7 @@ enum job_outcome {
 
 struct job_run {
     const struct job_services *services;
+    const struct job_function *function;
     struct arena *arena; /* the job's; also task_arena() */
     const char *id;
     const char *request_id; /* of the request that caused it; NULL: none */
@@ -52,8 +53,9 @@ struct job_run {
 struct job_function {
     const char *name; /* RQ's dotted name */
     const char *aliases[3];
-    /* Checked before the call: "int bookmark_id, text url, int user_id". Given by
-     * position or keyword; a `?` after the type means it may be absent. */
+    /* Checked before the call: "int bookmark_id, text url, int user_id". Types are
+     * int, number, text and any; given by position or keyword; a `?` after the type
+     * means it may be absent or None. */
     const char *args;
     enum job_outcome (*run)(struct job_run *job);
     int64_t timeout_s;
@@ -69,6 +71,7 @@ const struct job_function *job_function_find(const struct options *options,
                                              const char *name);
 
 /* An argument by its name in the spec; the consumer has checked types before. */
+const struct value *job_arg(const struct job_run *job, const char *name);
 int64_t job_arg_int(const struct job_run *job, const char *name);
 const char *job_arg_text(const struct job_run *job, const char *name); /* NULL: absent */
 /* False and job->error when the arguments do not fit the spec. */

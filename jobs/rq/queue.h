@@ -36,7 +36,14 @@ int queue_push(struct redis *redis, const struct job_spec *spec, const char **re
 /* The same for many, one round trip for each 500. How many were pushed, or an error. */
 int queue_push_many(struct redis *redis, const struct job_spec *specs, size_t count);
 
-/* Takes a waiting job out (bookmark deleted). 1 removed, 0 not waiting, or an error. */
+/* Takes a waiting job out and deletes it (bookmark deleted). 1 removed, 0 not waiting,
+ * or an error. */
 int queue_cancel(struct redis *redis, const char *queue, const char *job_id);
+/* The same by hand: as RQ's cancel, it stays to be seen in the canceled registry. */
+int queue_mark_canceled(struct redis *redis, const char *queue, const char *job_id);
+/* A failed job once more. 1 queued, 0 not in the failed registry, or an error. */
+int queue_requeue(struct redis *redis, const char *queue, const char *job_id);
+/* Deletes every waiting job. How many, or an error. */
+int queue_empty(struct redis *redis, const char *queue);
 
 #endif

@@ -65,12 +65,12 @@ void rq_arg_bytes(struct rq_args *args, const void *data, size_t length)
     if (args->count == args->room) {
         size_t room = args->room > 0 ? args->room * 2 : 16;
 
-        args->items = arena_grow(args->arena, args->items,
-                                 args->room * sizeof(*args->items),
-                                 room * sizeof(*args->items));
-        args->lengths = arena_grow(args->arena, args->lengths,
-                                   args->room * sizeof(*args->lengths),
-                                   room * sizeof(*args->lengths));
+        args->items =
+            arena_grow(args->arena, args->items, args->room * sizeof(*args->items),
+                       room * sizeof(*args->items));
+        args->lengths =
+            arena_grow(args->arena, args->lengths, args->room * sizeof(*args->lengths),
+                       room * sizeof(*args->lengths));
         args->room = room;
     }
     args->items[args->count] = data;
@@ -119,8 +119,8 @@ int rq_run(struct redis *redis, enum rq_script script, const struct rq_args *arg
            redisReply **ret)
 {
     redisReply *reply = NULL;
-    int rc = redis_run_script(redis, script_of(script), &reply, 0, NULL,
-                              (int)args->count, args->items, args->lengths);
+    int rc = redis_run_script(redis, script_of(script), &reply, 0, NULL, (int)args->count,
+                              args->items, args->lengths);
 
     if (rc == -EPROTO && reply && reply->str)
         log_error("redis refused the script %s: %s", parts[script].name, reply->str);

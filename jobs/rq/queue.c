@@ -156,8 +156,7 @@ static const char *add_job(struct rq_args *args, const struct job_spec *spec)
     size_t count_at = args->count;
     rq_arg(args, "");
     add_fields(args, spec);
-    args->items[count_at] =
-        arena_printf(args->arena, "%zu", args->count - count_at - 1);
+    args->items[count_at] = arena_printf(args->arena, "%zu", args->count - count_at - 1);
     args->lengths[count_at] = strlen(args->items[count_at]);
     return id;
 }

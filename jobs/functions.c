@@ -1,0 +1,197 @@
+/*
+ * functions.c - what consumers can run, and the check of what they are called with.
+ */
+#include "jobs/functions.h"
+#include "common/arena.h"
+#include "common/task.h"
+#include "jobs/functions/test_functions.h"
+#include <stdio.h>
+#include <string.h>
+
+/* In the order of contract 3.1; those for tests last. */
+const struct job_function job_functions[] = {
+    { .name = JOB_PROCESS_BOOKMARK,
+      .args = "int bookmark_id, text url, int user_id",
+      .run = process_bookmark,
+      .timeout_s = 600,
+      .retries = 2,
+      .retry_intervals = { 60, 300 } },
+    { .name = JOB_EMBED_BOOKMARK,
+      .args = "int bookmark_id, int user_id",
+      .run = embed_bookmark,
+      .timeout_s = 120 },
+    { .name = "forkmark.test.echo",
+      .args = "any? x",
+      .run = test_echo,
+      .timeout_s = 180,
+      .for_tests = true },
+    { .name = "forkmark.test.fail",
+      .args = "text? msg",
+      .run = test_fail,
+      .timeout_s = 180,
+      .for_tests = true },
+    { .name = "forkmark.test.sleep",
+      .args = "number seconds",
+      .run = test_sleep,
+      .timeout_s = 180,
+      .for_tests = true },
+    { .name = NULL },
+};
+
+static bool has_name(const struct job_function *function, const char *name)
+{
+    if (strcmp(function->name, name) == 0)
+        return true;
+    for (size_t i = 0; i < sizeof(function->aliases) / sizeof(function->aliases[0]);
+         i++) {
+        if (function->aliases[i] && strcmp(function->aliases[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+const struct job_function *job_function_find(const struct options *options,
+                                             const char *name)
+{
+    for (const struct job_function *function = job_functions; function->name;
+         function++) {
+        if (function->for_tests && !options->jobs.test_functions)
+            continue;
+        if (has_name(function, name))
+            return function;
+    }
+    return NULL;
+}
+
+/* ---- argument specs: "int bookmark_id, text? url" ---- */
+
+struct spec_arg {
+    char type[16];
+    char name[48];
+    bool may_be_absent;
+};
+
+/* The next argument of a spec; NULL at its end. */
+static const char *next_arg(const char *spec, struct spec_arg *ret)
+{
+    int used = 0;
+
+    if (!spec || sscanf(spec, " %15[a-z]%n", ret->type, &used) != 1)
+        return NULL;
+    spec += used;
+    ret->may_be_absent = *spec == '?';
+    spec += ret->may_be_absent;
+    if (sscanf(spec, " %47[a-z_0-9]%n", ret->name, &used) != 1)
+        return NULL;
+    spec += used;
+    return *spec == ',' ? spec + 1 : spec;
+}
+
+static bool fits(const struct value *value, const char *type)
+{
+    if (strcmp(type, "int") == 0)
+        return value->kind == VALUE_INT;
+    if (strcmp(type, "number") == 0)
+        return value->kind == VALUE_INT || value->kind == VALUE_FLOAT;
+    /* A NUL inside would cut the text for everyone who reads it as a C string. */
+    if (strcmp(type, "text") == 0)
+        return value->kind == VALUE_TEXT &&
+               memchr(value->bytes.data, '\0', value->bytes.length) == NULL;
+    return true; /* any */
+}
+
+/* By position or keyword; both at once is the caller's mistake, as in Python. */
+static const struct value *given(const struct call *call, size_t position,
+                                 const char *name)
+{
+    const struct value *by_name = value_find(call->kwargs, name);
+
+    if (by_name)
+        return by_name;
+    return position < call->args->list.count ? call->args->list.items[position] : NULL;
+}
+
+static bool wrong(struct job_run *job, const char *format, const char *name,
+                  const char *type)
+{
+    char text[160];
+
+    snprintf(text, sizeof(text), format, name, type);
+    job->error = arena_printf(job->arena, "TypeError: %s() %s", job->call.name, text);
+    return false;
+}
+
+static bool check_arg(struct job_run *job, const struct spec_arg *arg, size_t position)
+{
+    const struct value *value = given(&job->call, position, arg->name);
+
+    if (!value)
+        return arg->may_be_absent ||
+               wrong(job, "misses the argument '%s' (%s)", arg->name, arg->type);
+    if (position < job->call.args->list.count && value_find(job->call.kwargs, arg->name))
+        return wrong(job, "got the argument '%s' (%s) twice", arg->name, arg->type);
+    if (value->kind == VALUE_NONE && arg->may_be_absent)
+        return true;
+    return fits(value, arg->type) ||
+           wrong(job, "wants the argument '%s' as %s", arg->name, arg->type);
+}
+
+static bool is_known(const char *spec, const struct value *key)
+{
+    struct spec_arg arg;
+
+    while ((spec = next_arg(spec, &arg)) != NULL) {
+        if (strcmp(arg.name, key->bytes.data) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool job_args_check(struct job_run *job, const struct job_function *function)
+{
+    const char *spec = function->args;
+    const struct value *kwargs = job->call.kwargs;
+    struct spec_arg arg;
+    size_t position = 0;
+
+    while ((spec = next_arg(spec, &arg)) != NULL) {
+        if (!check_arg(job, &arg, position++))
+            return false;
+    }
+    if (job->call.args->list.count > position)
+        return wrong(job, "got more positional arguments than it takes%s%s", "", "");
+    for (size_t i = 0; i < kwargs->list.count; i += 2) {
+        if (!is_known(function->args, kwargs->list.items[i]))
+            return wrong(job, "got an unexpected keyword argument '%.60s'%s",
+                         kwargs->list.items[i]->bytes.data, "");
+    }
+    return true;
+}
+
+/* ---- access, for the functions ---- */
+
+const struct value *job_arg(const struct job_run *job, const char *name)
+{
+    const char *spec = job->function->args;
+    struct spec_arg arg;
+
+    for (size_t i = 0; (spec = next_arg(spec, &arg)) != NULL; i++) {
+        if (strcmp(arg.name, name) == 0)
+            return given(&job->call, i, name);
+    }
+    return NULL;
+}
+
+int64_t job_arg_int(const struct job_run *job, const char *name)
+{
+    const struct value *value = job_arg(job, name);
+
+    return value && value->kind == VALUE_INT ? value->integer : 0;
+}
+
+const char *job_arg_text(const struct job_run *job, const char *name)
+{
+    const struct value *value = job_arg(job, name);
+
+    return value && value->kind == VALUE_TEXT ? value->bytes.data : NULL;
+}

@@ -1,0 +1,39 @@
+/*
+ * test_functions.c - echo, fail and sleep, for checks against real RQ.
+ */
+#include "jobs/functions/test_functions.h"
+#include "common/arena.h"
+#include "common/task.h"
+
+/* A day; more is a mistake, and not a number (nan) compares false. */
+#define LONGEST_SLEEP_S 86400.0
+
+enum job_outcome test_echo(struct job_run *job)
+{
+    const struct value *x = job_arg(job, "x");
+
+    job->result = x ? (struct value *)(uintptr_t)x : NULL;
+    return JOB_SUCCESS;
+}
+
+enum job_outcome test_fail(struct job_run *job)
+{
+    const char *message = job_arg_text(job, "msg");
+
+    job->error = arena_printf(job->arena, "ValueError: %s", message ? message : "boom");
+    return JOB_FAILED;
+}
+
+enum job_outcome test_sleep(struct job_run *job)
+{
+    const struct value *value = job_arg(job, "seconds");
+    double seconds = value->kind == VALUE_INT ? (double)value->integer : value->real;
+
+    if (!(seconds >= 0 && seconds <= LONGEST_SLEEP_S)) {
+        job->error = "ValueError: seconds out of range";
+        return JOB_FAILED;
+    }
+    task_sleep((uint64_t)(seconds * 1000));
+    job->result = (struct value *)(uintptr_t)value;
+    return JOB_SUCCESS;
+}
