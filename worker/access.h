@@ -27,9 +27,9 @@ enum http_status access_check(struct request *req);
  * handlers with rules of their own (refresh, logout). Does not yield. */
 enum token_state access_bearer(struct request *req, struct token *ret, bool *ret_present);
 
-/* After a logout or password change: known at once to every process. Yields. Best effort.
- */
-void access_revoke_token(struct server *server, const char *jti, int64_t expires_at);
-void access_revoke_family(struct server *server, const char *family_id);
+/* After a logout or password change: known at once to every process. The user is part of
+ * the keys, so that they share a slot. Yields. Best effort. */
+void access_revoke_token(struct server *server, const struct token *token);
+void access_revoke_family(struct server *server, int32_t user_id, const char *family_id);
 
 #endif
