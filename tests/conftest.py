@@ -15,7 +15,7 @@ from services import Postgres, Redis  # noqa: E402
 from stack import BINARY, Stack  # noqa: E402
 
 SANITIZER_WORDS = ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer",
-                   "Assertion `", "stack smashing")
+                   "Assertion `", "stack smashing", "== Invalid ", "== Conditional jump")
 
 
 @pytest.fixture(scope="session")

@@ -110,10 +110,14 @@ class Stack:
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
             if name in os.environ:
                 environment[name] = os.environ[name]
-        self.master = Process([BINARY, "serve", "--config", self.config],
+        # Under valgrind an error ends the process at once, which the log then shows.
+        prefix = ["valgrind", "-q", "--trace-children=yes", "--trace-children-skip=*postgres*,*redis*",
+                  "--error-exitcode=99", "--exit-on-first-error=yes", "--num-callers=30"]
+        under = prefix if os.environ.get("FORKMARK_VALGRIND") else []
+        self.master = Process([*under, BINARY, "serve", "--config", self.config],
                               os.path.join(self.folder, "forkmark.log"), env=environment)
         if wait:
-            wait_until(self.is_ready, 20, "forkmark is ready")
+            wait_until(self.is_ready, 60 if under else 20, "forkmark is ready")
         return self
 
     def is_ready(self):

@@ -1,0 +1,39 @@
+#!/bin/sh
+# What takes too long for tests/run.sh: an hour at most, ends by itself.
+#
+#   sh tests/long.sh            everything
+#   sh tests/long.sh streams    only these: streams reload fuzz valgrind
+set -u
+cd "$(dirname "$0")/.."
+parts=${*:-streams reload fuzz valgrind}
+FUZZ_SECONDS=${FUZZ_SECONDS:-60}
+python=/usr/bin/python3
+failed=0
+wants() { case " $parts " in *" $1 "*) return 0 ;; esac; return 1; }
+run() { printf '\n== %s\n' "$*"; "$@" || failed=$((failed + 1)); }
+
+sh config/install.sh run build test bench || exit 1
+cmake --preset release >/dev/null && cmake --build build >/dev/null || exit 1
+export FORKMARK_BIN="$PWD/build/forkmark"
+pytest="$python -m pytest -q -s -p no:cacheprovider"
+
+wants streams && run $pytest tests/long/test_streams.py
+wants reload && run $pytest tests/long/test_reload_under_load.py
+
+if wants fuzz; then
+    cmake --preset fuzz >/dev/null && cmake --build build-fuzz --target fuzz_targets >/dev/null || exit 1
+    for target in build-fuzz/fuzz/*; do
+        name=$(basename "$target")
+        scratch=$(mktemp -d)
+        run "$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+            -print_final_stats=1 -artifact_prefix="$scratch/" "$scratch" "tests/fuzz/${name#fuzz_}"
+    done
+fi
+
+# The smoke part of the integration suite under valgrind: every process of the tree.
+if wants valgrind; then
+    run env FORKMARK_VALGRIND=1 $pytest tests/integration/test_main_job.py
+fi
+
+printf '\n%s\n' "$([ "$failed" = 0 ] && echo 'long tests: all passed' || echo "long tests: $failed failed")"
+[ "$failed" = 0 ]
