@@ -1,0 +1,110 @@
+/*
+ * cache.c - see cache.h.
+ *
+ * Keys: PREFIX{u12}:gen holds the generation, PREFIX{u12}:GENERATION:NAME an entry.
+ * A cache that fails is a cache that misses: errors are not passed on, and the
+ * Redis client has logged why it is away.
+ */
+#include "common/cache.h"
+#include "common/arena.h"
+#include "common/embedded.h"
+#include "common/log.h"
+#include "common/task.h"
+#include "lua_scripts.h"
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct cache {
+    struct redis *redis;
+    char *prefix;
+    struct redis_script generation, invalidate;
+};
+
+static void load_script(struct redis_script *script, const char *name)
+{
+    const struct embedded_file *file = embedded_find(lua_scripts, name);
+
+    assert(file);
+    redis_script_init(script, name, file->data);
+}
+
+struct cache *cache_new(struct redis *redis, const char *prefix)
+{
+    struct cache *cache = calloc(1, sizeof(*cache));
+
+    if (!cache || !(cache->prefix = strdup(prefix)))
+        fatal("out of memory");
+    cache->redis = redis;
+    load_script(&cache->generation, "cache_generation.lua");
+    load_script(&cache->invalidate, "cache_invalidate.lua");
+    return cache;
+}
+
+void cache_free(struct cache *cache)
+{
+    if (cache)
+        free(cache->prefix);
+    free(cache);
+}
+
+static int run_on_generation(struct cache *cache, const struct redis_script *script,
+                             int32_t user_id, redisReply **ret)
+{
+    const char *keys[] = { arena_printf(task_arena(), "%s{u%d}:gen", cache->prefix,
+                                        (int)user_id) };
+
+    return redis_run_script(cache->redis, script, ret, 1, keys, 0, NULL, NULL);
+}
+
+const char *cache_generation(struct cache *cache, int32_t user_id)
+{
+    redisReply *reply;
+
+    if (run_on_generation(cache, &cache->generation, user_id, &reply) != 0 ||
+        reply->type != REDIS_REPLY_STRING)
+        return NULL;
+    return reply->str;
+}
+
+static char *entry_key(const struct cache *cache, int32_t user_id, const char *generation,
+                       const char *name)
+{
+    return arena_printf(task_arena(), "%s{u%d}:%s:%s", cache->prefix, (int)user_id,
+                        generation, name);
+}
+
+const char *cache_get(struct cache *cache, int32_t user_id, const char *generation,
+                      const char *name, size_t *ret_length)
+{
+    redisReply *reply;
+
+    if (!generation)
+        return NULL;
+    const char *argv[] = { "GET", entry_key(cache, user_id, generation, name) };
+    if (redis_call_argv(cache->redis, &reply, 2, argv, NULL) != 0 ||
+        reply->type != REDIS_REPLY_STRING)
+        return NULL;
+    *ret_length = reply->len;
+    return reply->str;
+}
+
+void cache_put(struct cache *cache, int32_t user_id, const char *generation,
+               const char *name, const char *data, size_t length, int ttl_s)
+{
+    char ttl[16];
+
+    if (!generation)
+        return;
+    snprintf(ttl, sizeof(ttl), "%d", ttl_s);
+    const char *argv[] = { "SET", entry_key(cache, user_id, generation, name), data, "EX",
+                           ttl };
+    const size_t lengths[] = { 3, strlen(argv[1]), length, 2, strlen(ttl) };
+    redis_call_argv(cache->redis, NULL, 5, argv, lengths);
+}
+
+void cache_invalidate(struct cache *cache, int32_t user_id)
+{
+    run_on_generation(cache, &cache->invalidate, user_id, NULL);
+}
