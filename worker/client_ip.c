@@ -1,0 +1,88 @@
+/*
+ * client_ip.c - see client_ip.h.
+ *
+ * X-Forwarded-For grows to the right: each proxy appends the peer it saw. So the
+ * list is believed from its right end on, only as far as the proxies that wrote
+ * it are ours; what stands further left may be the client's own invention.
+ */
+#include "worker/client_ip.h"
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/log.h"
+#include "common/options.h"
+#include "worker/client_ip_rules.h"
+#include <arpa/inet.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <strings.h>
+
+static struct client_ip_rules rules;
+
+bool client_ip_init(const struct options *options)
+{
+    const char *wrong;
+
+    client_ip_rules_done(&rules);
+    if (client_ip_rules_read(&rules, options->server.forwarded_allow_ips.items,
+                             options->server.forwarded_allow_ips.count,
+                             options->server.trusted_proxies, &wrong))
+        return true;
+    log_error("server.forwarded_allow_ips: `%s` is no address and no network", wrong);
+    return false;
+}
+
+/* The peer as text; "" for a Unix socket, which has none. */
+static const char *show_peer(const struct sockaddr *peer, char text[INET6_ADDRSTRLEN])
+{
+    struct ip_address address;
+
+    text[0] = '\0';
+    if (peer && peer->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)peer;
+        inet_ntop(AF_INET, &in->sin_addr, text, INET6_ADDRSTRLEN);
+    } else if (peer && peer->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)peer;
+        inet_ntop(AF_INET6, &in->sin6_addr, text, INET6_ADDRSTRLEN);
+        /* ::ffff:192.0.2.1 on a socket for both is 192.0.2.1. */
+        if (ip_address_read(&address, text, strlen(text)))
+            ip_address_show(&address, text);
+    }
+    return text;
+}
+
+static enum MHD_Result add_forwarded(void *arg, enum MHD_ValueKind kind, const char *name,
+                                     const char *value)
+{
+    struct buf *all = arg;
+
+    (void)kind;
+    if (strcasecmp(name, "X-Forwarded-For") == 0 && value) {
+        if (all->length > 0)
+            buf_adds(all, ", ");
+        buf_adds(all, value);
+    }
+    return MHD_YES;
+}
+
+/* HAProxy appends a header of its own instead of a value: all of them are one list. */
+static const char *forwarded_for(struct request *req)
+{
+    struct buf all = BUF_IN(req->arena);
+
+    MHD_get_connection_values(req->connection, MHD_HEADER_KIND, add_forwarded, &all);
+    return buf_text(&all);
+}
+
+void client_ip_find(struct request *req)
+{
+    char peer[INET6_ADDRSTRLEN], found[INET6_ADDRSTRLEN];
+    bool is_unix = !req->peer || req->peer->sa_family == AF_UNIX;
+
+    show_peer(req->peer, peer);
+    /* Most requests have no such header or an untrusted peer: nothing to parse. */
+    const char *forwarded =
+        client_ip_is_trusted(&rules, is_unix ? NULL : peer) ? forwarded_for(req) : NULL;
+    client_ip_walk(&rules, is_unix ? NULL : peer, forwarded, found);
+    req->client_ip = arena_strdup(req->arena, found);
+}
