@@ -47,10 +47,10 @@ ORDER BY b.saved_at DESC, b.id DESC;
 -- No row: the same page is saved already, or was this very moment.
 -- name: bookmark_insert
 -- route: primary
--- params: int user_id, text url, text url_norm, text url_page, text title, text notes, text category, text tags
+-- params: int user_id, text url, text url_norm, text page_key, text title, text notes, text category, text tags
 -- tenant: user_id
 INSERT INTO saved_content
-    (user_id, url, url_norm, url_page, title, notes, category, tags, quality_score,
+    (user_id, url, url_norm, page_key, title, notes, category, tags, quality_score,
      saved_at, scrape_status, embedding_status, analysis_status)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, 0, now() AT TIME ZONE 'UTC',
        'PENDING', 'PENDING', 'PENDING'
@@ -80,9 +80,9 @@ LIMIT 1;
 -- The same for a URL that is still being typed, with pages that differ in their query.
 -- name: bookmark_find_similar
 -- route: replica
--- params: int user_id, text url, text url_norm, text url_page
+-- params: int user_id, text url, text url_norm, text page_key
 -- tenant: user_id
--- index: idx_saved_content_user_url_page
+-- index: idx_saved_content_user_page_key
 SELECT id, title, url, notes, saved_at, kind
 FROM (
     (SELECT id, title, url, notes, saved_at, 'exact' AS kind, 0 AS rank
@@ -93,7 +93,7 @@ FROM (
      ORDER BY id LIMIT 1)
     UNION ALL
     (SELECT id, title, url, notes, saved_at, 'similar', 2
-     FROM saved_content WHERE user_id = $1 AND url_page = $4
+     FROM saved_content WHERE user_id = $1 AND page_key = $4
      ORDER BY id LIMIT 1)
 ) found
 ORDER BY rank
@@ -111,14 +111,38 @@ SET title = coalesce($3, title),
 WHERE user_id = $1 AND id = $2
 RETURNING title;
 
+-- The job that still waits for a bookmark: one is enough.
+-- name: bookmark_waiting_job
+-- route: primary
+-- params: int user_id, int id
+-- tenant: user_id
+-- index: idx_outbox_user_bookmark
+SELECT job_id, queue FROM outbox
+WHERE user_id = $1 AND bookmark_id = $2
+ORDER BY created_at DESC
+LIMIT 1;
+
+-- To be read again, by a job that is being queued.
+-- name: bookmark_set_pending
+-- route: primary
+-- params: int user_id, int id
+-- tenant: user_id
+-- index: saved_content_pkey
+UPDATE saved_content SET scrape_status = 'PENDING' WHERE user_id = $1 AND id = $2;
+
+-- With the jobs that still wait for it, to be taken back.
 -- name: bookmark_delete
 -- route: primary
 -- params: int user_id, int id
 -- tenant: user_id
 -- index: saved_content_pkey
-DELETE FROM saved_content
-WHERE user_id = $1 AND id = $2
-RETURNING id, url, title;
+WITH waiting AS (
+    SELECT job_id, queue FROM outbox WHERE user_id = $1 AND bookmark_id = $2
+), gone AS (
+    DELETE FROM saved_content WHERE user_id = $1 AND id = $2 RETURNING url, title
+)
+SELECT gone.url, gone.title, waiting.job_id, waiting.queue
+FROM gone LEFT JOIN waiting ON true;
 
 -- name: bookmark_delete_all
 -- route: primary
@@ -130,18 +154,16 @@ DELETE FROM saved_content WHERE user_id = $1;
 -- several the newest.
 -- name: bookmark_find_by_url
 -- route: primary
--- params: int user_id, text url
+-- params: int user_id, text url, text url_without_slash
 -- tenant: user_id
--- index: idx_saved_content_user_url_folded
+-- index: idx_saved_content_user_url_lower
 SELECT id
 FROM (
     (SELECT id, 0 AS rank FROM saved_content WHERE user_id = $1 AND url = $2)
     UNION ALL
     (SELECT id, 1 AS rank
      FROM saved_content
-     WHERE user_id = $1
-       AND md5(lower(regexp_replace(url, '/$', '')))
-           = md5(lower(regexp_replace($2, '/$', '')))
+     WHERE user_id = $1 AND lower(url) IN (lower($3), lower($3) || '/')
      ORDER BY saved_at DESC, id DESC
      LIMIT 1)
 ) found

@@ -14,7 +14,7 @@ VALUES ($1, $2, $3, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC',
 -- route: primary
 -- params: int user_id, text family_id, int grace_seconds
 -- tenant: user_id
--- index: token_families_family_id_key
+-- index: uq_token_families_user_family
 SELECT current_jti, previous_jti, revoked,
        coalesce(rotated_at > (now() AT TIME ZONE 'UTC') - make_interval(secs => $3),
                 false) AS is_recent
@@ -26,7 +26,7 @@ FOR UPDATE;
 -- route: primary
 -- params: int user_id, text family_id, text jti, int lifetime_seconds
 -- tenant: user_id
--- index: token_families_family_id_key
+-- index: uq_token_families_user_family
 UPDATE token_families
 SET previous_jti = current_jti,
     current_jti = $3,
@@ -39,7 +39,7 @@ WHERE user_id = $1 AND family_id = $2;
 -- route: primary
 -- params: int user_id, text family_id, text reason
 -- tenant: user_id
--- index: token_families_family_id_key
+-- index: uq_token_families_user_family
 UPDATE token_families
 SET revoked = true, revoked_reason = $3
 WHERE user_id = $1 AND family_id = $2 AND NOT revoked;
@@ -48,7 +48,7 @@ WHERE user_id = $1 AND family_id = $2 AND NOT revoked;
 -- route: primary
 -- params: int user_id, text family_id, text reason
 -- tenant: user_id
--- index: idx_token_families_user_id
+-- index: uq_token_families_user_family
 UPDATE token_families
 SET revoked = true, revoked_reason = $3
 WHERE user_id = $1 AND family_id <> $2 AND NOT revoked

@@ -131,7 +131,7 @@ bool bookmark_form_read_url(struct arena *arena, const cJSON *body,
     if (ret->url[0] == '\0')
         return false;
     ret->url_norm = url_normalise(arena, ret->url);
-    ret->url_page = url_page_key(arena, ret->url);
+    ret->page_key = url_page_key(arena, ret->url);
     ret->problem = NULL;
     return true;
 }

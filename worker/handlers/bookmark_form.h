@@ -15,7 +15,7 @@ struct arena;
 struct bookmark_form {
     const char *url;      /* trimmed, otherwise as sent */
     const char *url_norm; /* compared, never shown */
-    const char *url_page; /* the key of "similar" */
+    const char *page_key; /* the key of "similar" */
     const char *title;    /* cut to its column; NULL: none given */
     const char *notes;    /* the field `description`; NULL: none given */
     const char *category; /* never NULL */
