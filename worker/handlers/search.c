@@ -63,11 +63,11 @@ enum http_status search_text(struct request *req)
     if (query[0] == '\0')
         return reply_hits(req, query, &rows);
 
-    int rc = pg_run(req->server->pg, &sql_search_text,
-                    PG_ARGS(pg_int(req->user_id), pg_text(query),
-                            pg_text(form_like(req->arena, query)),
-                            pg_int(read_limit(req))),
-                    &rows);
+    int rc =
+        pg_run(req->server->pg, &sql_search_text,
+               PG_ARGS(pg_int(req->user_id), pg_text(query),
+                       pg_text(form_like(req->arena, query)), pg_int(read_limit(req))),
+               &rows);
     if (rc < 0) {
         log_warn("search failed: error %d", rc);
         reply_header(req, "Retry-After", "5");
