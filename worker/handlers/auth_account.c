@@ -158,6 +158,6 @@ enum http_status auth_set_password(struct request *req)
     if (rc == 0)
         return refuse_password(req);
     for (int i = 0; i < revoked.count; i++)
-        access_revoke_family(req->server, pg_get_text(&revoked, i, 0));
+        access_revoke_family(req->server, req->user_id, pg_get_text(&revoked, i, 0));
     return reply_message(req, HTTP_OK, "Password updated successfully");
 }

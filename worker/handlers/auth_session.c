@@ -168,7 +168,7 @@ enum http_status auth_refresh(struct request *req)
     if (verdict == VERDICT_REUSED) {
         log_warn("an old refresh token of user %d came back: session %s is revoked",
                  token.user_id, token.family_id);
-        access_revoke_family(req->server, token.family_id);
+        access_revoke_family(req->server, token.user_id, token.family_id);
         return reply_message(req, HTTP_UNAUTHORIZED, SESSION_COMPROMISED);
     }
     return reply_refreshed(req, &session);
@@ -196,9 +196,9 @@ enum http_status auth_logout(struct request *req)
         return refuse_logout(req);
 
     /* First where every process sees it at once, then where it is kept. */
-    access_revoke_token(req->server, token->jti, token->expires_at);
+    access_revoke_token(req->server, token);
     if (token->family_id[0] != '\0') {
-        access_revoke_family(req->server, token->family_id);
+        access_revoke_family(req->server, req->user_id, token->family_id);
         int rc = pg_run(
             req->server->pg, &sql_family_revoke,
             PG_ARGS(pg_int(req->user_id), pg_text(token->family_id), pg_text("logout")),
