@@ -1,0 +1,334 @@
+/*
+ * pg_connection.c - one connection: open it, watch its socket, shut it.
+ *
+ * An open connection's socket is watched for reading all the time, so a query
+ * costs no call to epoll, and an idle connection whose server goes away is
+ * noticed at once. The watch counts as work of the loop only while in use.
+ */
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/pg_internal.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct pg_connection *pg_connection_new(struct pg *pg)
+{
+    struct pg_connection *connection = calloc(1, sizeof(*connection));
+    size_t words = query_count / 64 + 1;
+
+    if (!connection || !(connection->prepared = calloc(words, sizeof(uint64_t))))
+        fatal("out of memory");
+    connection->pg = pg;
+    connection->connect_began = clock_ms();
+    connection->is_connecting = true;
+    pg->references++;
+    pg->open++;
+    pg->connecting++;
+    return connection;
+}
+
+/* ---- cancelling on the server ---- */
+
+struct cancel_job {
+    uv_work_t request;
+    PGcancel *cancel;
+};
+
+/* In a pool thread: PQcancel() makes a connection of its own and blocks. */
+static void cancel_in_thread(uv_work_t *request)
+{
+    const struct cancel_job *job = request->data;
+    char reason[256];
+
+    PQcancel(job->cancel, reason, sizeof(reason));
+}
+
+static void cancel_done(uv_work_t *request, int status)
+{
+    struct cancel_job *job = request->data;
+
+    (void)status;
+    PQfreeCancel(job->cancel);
+    free(job);
+}
+
+/* Nobody waits for it: the connection is closed in any case. */
+static void cancel_on_server(PGconn *libpq)
+{
+    struct cancel_job *job = calloc(1, sizeof(*job));
+
+    if (!job)
+        return;
+    job->cancel = PQgetCancel(libpq);
+    job->request.data = job;
+    if (!job->cancel ||
+        uv_queue_work(task_loop(), &job->request, cancel_in_thread, cancel_done) != 0) {
+        PQfreeCancel(job->cancel);
+        free(job);
+    }
+}
+
+/* ---- the socket ---- */
+
+static void free_poll(uv_handle_t *poll)
+{
+    free(poll);
+}
+
+static void stop_watching(struct pg_connection *connection)
+{
+    if (!connection->poll)
+        return;
+    uv_poll_stop(connection->poll);
+    connection->poll->data = NULL;
+    uv_close((uv_handle_t *)connection->poll, free_poll);
+    connection->poll = NULL;
+}
+
+void pg_connection_check_socket(struct pg_connection *connection)
+{
+    if (connection->libpq && PQsocket(connection->libpq) < 0)
+        connection->is_lost = true;
+    if (connection->is_lost)
+        stop_watching(connection);
+}
+
+static void wake(struct pg_connection *connection)
+{
+    struct task *task = connection->waiter;
+
+    connection->waiter = NULL;
+    task_wake(task, 0);
+}
+
+static void read_socket(struct pg_connection *connection, int status, int events)
+{
+    if (status < 0 || ((events & UV_READABLE) && !PQconsumeInput(connection->libpq)))
+        connection->is_lost = true;
+    pg_connection_check_socket(connection);
+}
+
+static void socket_is_ready(uv_poll_t *poll, int status, int events);
+
+static void watch_for_room(struct pg_connection *connection, bool wants_room)
+{
+    connection->wants_room = wants_room;
+    uv_poll_start(connection->poll, UV_READABLE | (wants_room ? UV_WRITABLE : 0),
+                  socket_is_ready);
+}
+
+static void socket_is_ready(uv_poll_t *poll, int status, int events)
+{
+    struct pg_connection *connection = poll->data;
+    bool has_room = connection->wants_room && (events & UV_WRITABLE);
+
+    read_socket(connection, status, events);
+    /* PQisBusy() also reads what an idle server said (a changed setting, good-bye). */
+    bool is_busy = !connection->is_lost && PQisBusy(connection->libpq);
+    if (connection->waiter) {
+        if (has_room && !connection->is_lost)
+            watch_for_room(connection, false);
+        if (!is_busy || has_room)
+            wake(connection);
+    } else if (connection->is_idle && connection->is_lost) {
+        connection->pg->reconnects++;
+        pg_forget_idle(connection);
+        pg_connection_free(connection);
+    }
+}
+
+static int watch(struct pg_connection *connection)
+{
+    uv_poll_t *poll = calloc(1, sizeof(*poll));
+
+    if (!poll)
+        return -ENOMEM;
+    int rc = uv_poll_init(task_loop(), poll, PQsocket(connection->libpq));
+    if (rc != 0) {
+        free(poll);
+        return rc;
+    }
+    poll->data = connection;
+    connection->poll = poll;
+    return uv_poll_start(poll, UV_READABLE, socket_is_ready);
+}
+
+void pg_connection_set_busy(struct pg_connection *connection, bool is_busy)
+{
+    if (!connection->poll)
+        return;
+    if (is_busy)
+        uv_ref((uv_handle_t *)connection->poll);
+    else
+        uv_unref((uv_handle_t *)connection->poll);
+}
+
+bool pg_connection_is_alive(struct pg_connection *connection)
+{
+    struct pollfd news = { .fd = PQsocket(connection->libpq), .events = POLLIN };
+
+    if (connection->is_lost || PQstatus(connection->libpq) != CONNECTION_OK)
+        return false;
+    if (poll(&news, 1, 0) <= 0)
+        return true;
+    read_socket(connection, 0, UV_READABLE);
+    if (!connection->is_lost)
+        PQisBusy(connection->libpq);
+    /* What follows a good-bye message is the end: look for it once more. */
+    if (!connection->is_lost && poll(&news, 1, 0) > 0)
+        read_socket(connection, 0, UV_READABLE);
+    return !connection->is_lost;
+}
+
+/* The wait is over for good: what was asked for is stopped on the server, too. */
+static void wait_given_up(void *arg)
+{
+    struct pg_connection *connection = arg;
+
+    connection->waiter = NULL;
+    pg_connection_shut(connection);
+}
+
+int pg_connection_wait(struct pg_connection *connection, const char *label,
+                       uint64_t deadline)
+{
+    uint64_t now = clock_ms();
+    bool wants_room = PQflush(connection->libpq) > 0;
+
+    pg_connection_check_socket(connection);
+    if (connection->is_lost)
+        return 0;
+    if (deadline <= now) {
+        wait_given_up(connection);
+        return -ETIMEDOUT;
+    }
+    if (wants_room != connection->wants_room)
+        watch_for_room(connection, wants_room);
+    connection->waiter = task_self();
+    return task_park(&(struct task_park){ .waiting_on = label,
+                                          .timeout_ms = deadline - now,
+                                          .on_cancel = wait_given_up,
+                                          .arg = connection });
+}
+
+/* ---- open and shut ---- */
+
+static void notice(void *arg, const char *message)
+{
+    (void)arg;
+    log_debug("PostgreSQL: %.*s", (int)strcspn(message, "\n"), message);
+}
+
+/* Yields. 0, or -EAGAIN; why not stands in PQerrorMessage(), or *ret_error is set. */
+static int establish(struct pg_connection *connection, uint64_t deadline,
+                     const char **ret_error)
+{
+    PGconn *libpq = connection->libpq;
+
+    if (PQstatus(libpq) == CONNECTION_BAD)
+        return -EAGAIN;
+    /* libpq starts by waiting until its socket is writable. */
+    for (PostgresPollingStatusType next = PGRES_POLLING_WRITING; next != PGRES_POLLING_OK;
+         next = PQconnectPoll(libpq)) {
+        uint64_t now = clock_ms();
+
+        if (next == PGRES_POLLING_FAILED)
+            return -EAGAIN;
+        /* The socket may be another one each time, so no watch lasts here. */
+        if (now >= deadline ||
+            task_poll_fd(PQsocket(libpq),
+                         next == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE,
+                         deadline - now) < 0) {
+            *ret_error = "no answer within database.connect_timeout";
+            return -EAGAIN;
+        }
+    }
+    return 0;
+}
+
+static void came_up(struct pg_connection *connection)
+{
+    struct pg *pg = connection->pg;
+
+    connection->is_connecting = false;
+    connection->opened_at = clock_ms();
+    pg->connecting--;
+    if (pg->failures > 0) {
+        log_info("PostgreSQL is back after %.1f s",
+                 (double)(clock_ms() - pg->failing_since) / 1000);
+        pg->failures = 0;
+    }
+}
+
+int pg_connection_open(struct pg_connection *connection)
+{
+    struct pg *pg = connection->pg;
+    uint64_t timeout = pg->options.connect_timeout_ms;
+    uint64_t deadline = clock_ms() + timeout;
+    struct pg_parameters parameters;
+    const char *error = NULL;
+    int rc = pg_resolve(pg, timeout, &parameters, &error);
+
+    if (rc == 0) {
+        connection->libpq =
+            PQconnectStartParams(parameters.keywords, parameters.values, 0);
+        if (!connection->libpq)
+            fatal("out of memory");
+        PQsetNoticeProcessor(connection->libpq, notice, NULL);
+        rc = establish(connection, deadline, &error);
+    }
+    if (rc == 0) {
+        PQsetnonblocking(connection->libpq, 1);
+        rc = watch(connection);
+    }
+    if (rc == 0) {
+        came_up(connection);
+        return 0;
+    }
+    pg_connect_failed(pg, error               ? error
+                          : connection->libpq ? PQerrorMessage(connection->libpq)
+                                              : "out of memory");
+    connection->connect_began = 0;
+    return -EAGAIN;
+}
+
+/* A task that ended while the server kept it waiting speaks against the server. */
+static void connect_was_left(struct pg_connection *connection)
+{
+    struct pg *pg = connection->pg;
+
+    connection->is_connecting = false;
+    pg->connecting--;
+    if (connection->connect_began != 0 && clock_ms() - connection->connect_began > 1000)
+        pg_connect_failed(pg, "no answer before the caller's deadline");
+}
+
+void pg_connection_shut(struct pg_connection *connection)
+{
+    struct pg *pg = connection->pg;
+
+    if (connection->is_shut)
+        return;
+    connection->is_shut = true;
+    if (connection->is_connecting)
+        connect_was_left(connection);
+    stop_watching(connection);
+    if (connection->in_flight && !connection->is_lost && connection->libpq)
+        cancel_on_server(connection->libpq);
+    PQclear(connection->result);
+    connection->result = NULL;
+    PQfinish(connection->libpq);
+    connection->libpq = NULL;
+    pg->open--;
+    pg_place_is_free(pg);
+}
+
+void pg_connection_free(struct pg_connection *connection)
+{
+    pg_connection_shut(connection);
+    pg_unref(connection->pg);
+    free(connection->prepared);
+    free(connection);
+}

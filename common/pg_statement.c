@@ -1,0 +1,241 @@
+/*
+ * pg_statement.c - one statement on one connection: send it, wait, read it.
+ *
+ * A statement is prepared at its first use on a connection, under its query's
+ * name, and executed from then on. Parameters and results are text; PG_BYTES
+ * alone goes as binary, since it may hold NUL bytes.
+ *
+ * When a connection fails, `was_unsent` says whether the statement had no effect
+ * for certain: it never left, or the server said good-bye (57P01) without an
+ * answer to it, which it cannot do once it has committed.
+ */
+#include "common/arena.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/pg_internal.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_PARAMS  64
+#define NUMBER_SIZE 32
+
+/* The arguments as libpq wants them. */
+struct arguments {
+    const char *values[MAX_PARAMS];
+    int lengths[MAX_PARAMS], formats[MAX_PARAMS];
+    char numbers[MAX_PARAMS][NUMBER_SIZE];
+};
+
+static char *put_digits(int64_t number, char text[NUMBER_SIZE])
+{
+    uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    char *at = text + NUMBER_SIZE - 1;
+
+    *at = '\0';
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (number < 0)
+        *--at = '-';
+    return at;
+}
+
+static void put_argument(struct arguments *to, int i, const struct pg_param *param)
+{
+    to->formats[i] = 0;
+    switch (param->kind) {
+    case PG_NULL:
+        to->values[i] = NULL;
+        break;
+    case PG_INT:
+        to->values[i] = put_digits(param->number, to->numbers[i]);
+        break;
+    case PG_BOOL:
+        to->values[i] = param->number ? "t" : "f";
+        break;
+    case PG_DOUBLE:
+        snprintf(to->numbers[i], NUMBER_SIZE, "%.17g", param->real);
+        to->values[i] = to->numbers[i];
+        break;
+    case PG_TEXT:
+        to->values[i] = param->data;
+        break;
+    case PG_BYTES:
+        to->values[i] = param->data ? param->data : "";
+        to->lengths[i] = (int)param->length;
+        to->formats[i] = 1;
+        break;
+    }
+}
+
+/* ---- waiting for the answer ---- */
+
+/* The first result is the statement's; what follows a failure only repeats it. */
+static void keep_result(struct pg_connection *connection, PGresult *result)
+{
+    if (connection->result)
+        PQclear(result);
+    else
+        connection->result = result;
+}
+
+/* Yields. 0: connection->result is set; or -ETIMEDOUT, and the connection is shut. */
+static int await_result(struct pg_connection *connection, const char *label,
+                        uint64_t deadline)
+{
+    PGresult *result;
+
+    do {
+        while (!connection->is_lost && PQisBusy(connection->libpq)) {
+            int rc = pg_connection_wait(connection, label, deadline);
+            if (rc < 0)
+                return rc;
+        }
+        pg_connection_check_socket(connection);
+        result = PQgetResult(connection->libpq);
+        if (result)
+            keep_result(connection, result);
+    } while (result && !connection->is_lost);
+    pg_connection_check_socket(connection);
+    if (!connection->is_lost)
+        connection->in_flight = false;
+    return 0;
+}
+
+/* The server's good-bye, and it has not done what it was asked. */
+static bool is_good_bye(const PGresult *result)
+{
+    const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+
+    return state && (strcmp(state, "57P01") == 0 || strcmp(state, "57P02") == 0);
+}
+
+/* The statement's name or plan is not this connection's any more: prepare it anew. */
+static bool is_stale(const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *where = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+
+    return state &&
+           (strcmp(state, "26000") == 0 || (strcmp(state, "0A000") == 0 && where &&
+                                            strcmp(where, "RevalidateCachedQuery") == 0));
+}
+
+static int judge(struct pg_connection *connection, const char *what)
+{
+    /* Without the server's "ready" at the end not even a good result is one: outside
+     * a transaction it commits only after sending it. */
+    if (connection->in_flight) {
+        connection->was_unsent = is_good_bye(connection->result);
+        connection->is_lost = true;
+        return -EAGAIN;
+    }
+    if (is_stale(connection->result)) {
+        connection->is_lost = connection->was_unsent = true;
+        return -EAGAIN;
+    }
+    return pg_error_of(connection->result, what);
+}
+
+static void begin_statement(struct pg_connection *connection)
+{
+    PQclear(connection->result);
+    connection->result = NULL;
+    connection->was_unsent = false;
+    connection->in_flight = true;
+}
+
+/* `sent`: what PQsend...() returned. Yields. 0 or an error. */
+static int finish_statement(struct pg_connection *connection, int sent, const char *label,
+                            const char *what, uint64_t deadline)
+{
+    if (!sent) {
+        connection->is_lost = connection->was_unsent = true;
+        pg_connection_check_socket(connection);
+        return -EAGAIN;
+    }
+    int rc = await_result(connection, label, deadline);
+    return rc < 0 ? rc : judge(connection, what);
+}
+
+/* ---- statements ---- */
+
+static const char *label_of(struct pg *pg, const struct query *query)
+{
+    if (query->id >= query_count)
+        return query->name;
+    const char **label = &pg->labels[query->id];
+    if (!*label) {
+        char *text = NULL;
+
+        if (asprintf(&text, "pg:%s", query->name) < 0)
+            fatal("out of memory");
+        *label = text;
+    }
+    return *label;
+}
+
+/* Yields. 0 or an error. */
+static int prepare(struct pg_connection *connection, const struct query *query,
+                   const char *label, uint64_t deadline)
+{
+    begin_statement(connection);
+    int sent = PQsendPrepare(connection->libpq, query->name, query->text, 0, NULL);
+    int rc = finish_statement(connection, sent, label, query->name, deadline);
+
+    if (rc == 0)
+        connection->prepared[query->id / 64] |= UINT64_C(1) << (query->id % 64);
+    else if (connection->is_lost)
+        connection->was_unsent = true; /* preparing does nothing by itself */
+    return rc;
+}
+
+static bool is_prepared(const struct pg_connection *connection, const struct query *query)
+{
+    return connection->prepared[query->id / 64] >> (query->id % 64) & 1;
+}
+
+/* Copies nothing but numbers; libpq has taken all of it when this returns. */
+static int send_statement(struct pg_connection *connection, const struct query *query,
+                          const struct pg_param *params, int count, bool by_name)
+{
+    struct arguments arguments;
+
+    for (int i = 0; i < count; i++)
+        put_argument(&arguments, i, &params[i]);
+    if (by_name)
+        return PQsendQueryPrepared(connection->libpq, query->name, count,
+                                   arguments.values, arguments.lengths, arguments.formats,
+                                   0);
+    return PQsendQueryParams(connection->libpq, query->text, count, NULL,
+                             arguments.values, arguments.lengths, arguments.formats, 0);
+}
+
+int pg_statement_run(struct pg_connection *connection, const struct query *query,
+                     const struct pg_param *params, int count, uint64_t deadline)
+{
+    const char *label = label_of(connection->pg, query);
+    bool by_name = connection->pg->options.prepared && query->id < query_count;
+
+    assert(count == query->param_count && count <= MAX_PARAMS);
+    if (by_name && !is_prepared(connection, query)) {
+        int rc = prepare(connection, query, label, deadline);
+        if (rc < 0)
+            return rc;
+    }
+    begin_statement(connection);
+    int sent = send_statement(connection, query, params, count, by_name);
+    return finish_statement(connection, sent, label, query->name, deadline);
+}
+
+int pg_statement_command(struct pg_connection *connection, const char *label,
+                         const char *command, uint64_t deadline)
+{
+    begin_statement(connection);
+    int sent = PQsendQuery(connection->libpq, command);
+    return finish_statement(connection, sent, label, command, deadline);
+}
