@@ -98,6 +98,9 @@ struct conf_source options_source(const struct options *options,
 /* The value as it would be written; secrets as "(set)" or "". */
 void options_show(const struct options *options, const struct conf_key *key,
                   struct buf *out);
+/* jobs.pools, which have no rows: one line for each pool. */
+void options_show_pools(const struct options *options, struct buf *out);
+struct conf_source options_pools_source(const struct options *options);
 /* Rows whose values differ are what a reload has to apply. */
 bool options_equal(const struct options *a, const struct options *b,
                    const struct conf_key *key);

@@ -18,8 +18,26 @@ static int affinity_cpus(void)
     return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-/* This process' path in the hierarchy whose line starts so ("0::" or ":cpu,"). */
-static void cgroup_path(const char *marker, char ret[512])
+/* Does "3:cpu,cpuacct:/a" name this controller? "" is version 2's "0::/a". */
+static bool names_controller(const char *line, const char *controller)
+{
+    const char *at = strchr(line, ':');
+    const char *end = at ? strchr(at + 1, ':') : NULL;
+    size_t length = strlen(controller);
+
+    while (end && at < end) {
+        const char *name = at + 1;
+        size_t span = strcspn(name, ",:");
+
+        if (span == length && strncmp(name, controller, length) == 0)
+            return true;
+        at = name + span;
+    }
+    return false;
+}
+
+/* This process' path in the controller's hierarchy; "" at its root. */
+static void cgroup_path(const char *controller, char ret[512])
 {
     FILE *file = fopen("/proc/self/cgroup", "r");
     char line[1024];
@@ -28,10 +46,9 @@ static void cgroup_path(const char *marker, char ret[512])
     if (!file)
         return;
     while (fgets(line, sizeof(line), file)) {
-        char *found = strstr(line, marker);
-        char *slash = found ? strchr(found, '/') : NULL;
+        char *slash = strchr(line, '/');
 
-        if (slash) {
+        if (slash && names_controller(line, controller)) {
             slash[strcspn(slash, "\n")] = '\0';
             snprintf(ret, 512, "%s", strcmp(slash, "/") == 0 ? "" : slash);
             break;
@@ -88,10 +105,10 @@ int conf_usable_cpus(void)
     char group[512];
     int cpus = affinity_cpus();
 
-    cgroup_path("0::", group);
+    cgroup_path("", group);
     double quota = tightest("/sys/fs/cgroup", group, "cpu.max", NULL);
     if (quota == 0) {
-        cgroup_path(":cpu", group);
+        cgroup_path("cpu", group);
         quota = tightest("/sys/fs/cgroup/cpu", group, "cpu.cfs_quota_us",
                          "cpu.cfs_period_us");
     }

@@ -7,39 +7,64 @@
 #include <errno.h>
 #include <libconfig.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LONGEST_PATH 256
+#define NAME_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789"
+
+/* `start` is behind "${", `end` its "}". False after a complaint. */
+static bool add_variable(const struct conf_context *context, struct buf *out,
+                         const char *start, const char *end)
+{
+    char *name = arena_strndup(out->arena, start, (size_t)(end - start));
+    char *fallback = strstr(name, ":-");
+    const char *value;
+
+    if (fallback) {
+        *fallback = '\0';
+        fallback += 2;
+    }
+    if (!*name || name[strspn(name, NAME_LETTERS)]) {
+        conf_complain(context, "`${%s}` is no variable's name (write $${ for a plain ${)",
+                      name);
+        return false;
+    }
+    value = conf_variable(context->environ, name);
+    if (!value && !fallback) {
+        conf_complain(context,
+                      "the variable %s is not set; set it, or write ${%s:-default}", name,
+                      name);
+        return false;
+    }
+    buf_adds(out, value && (*value || !fallback) ? value : fallback);
+    return true;
+}
 
 char *conf_expand(const struct conf_context *context, const char *text)
 {
     struct buf out = BUF_IN(context->options->state->arena);
 
+    buf_reserve(&out, strlen(text));
     while (*text) {
-        const char *end = strncmp(text, "${", 2) == 0 ? strchr(text, '}') : NULL;
+        if (strncmp(text, "$${", 3) == 0) {
+            buf_adds(&out, "${");
+            text += 3;
+        } else if (strncmp(text, "${", 2) == 0) {
+            const char *end = strchr(text, '}');
 
-        if (!end) {
+            if (!end) {
+                conf_complain(context, "a ${ without its } (write $${ for a plain ${)");
+                return NULL;
+            }
+            if (!add_variable(context, &out, text + 2, end))
+                return NULL;
+            text = end + 1;
+        } else {
             buf_addc(&out, *text++);
-            continue;
         }
-        char *name = arena_strndup(out.arena, text + 2, (size_t)(end - text - 2));
-        char *fallback = strstr(name, ":-");
-        if (fallback)
-            *fallback = '\0';
-        const char *value = getenv(name);
-        if (!value && !fallback) {
-            conf_complain(
-                context,
-                "${%s}: this variable is not set (${%s:-default} would allow it)", name,
-                name);
-            return NULL;
-        }
-        buf_adds(&out, value && *value ? value : fallback ? fallback + 2 : "");
-        text = end + 1;
     }
-    buf_reserve(&out, 0);
     return out.data;
 }
 
@@ -65,39 +90,63 @@ static char *scalar_text(const struct conf_context *context,
     }
 }
 
-static char *list_text(const struct conf_context *context, config_setting_t *setting)
+static char *list_text(const struct conf_context *context, config_setting_t *setting,
+                       const char *path)
 {
     struct buf out = BUF_IN(context->options->state->arena);
     int count = config_setting_length(setting);
 
+    buf_reserve(&out, 0);
     for (int i = 0; i < count; i++) {
-        char *item = scalar_text(context, config_setting_get_elem(setting, (unsigned)i));
+        const config_setting_t *element = config_setting_get_elem(setting, (unsigned)i);
 
+        if (config_setting_is_aggregate(element)) {
+            conf_complain(context, "the items of `%s` must be texts", path);
+            return NULL;
+        }
+        char *item = scalar_text(context, element);
         if (!item)
             return NULL;
         buf_addf(&out, "%s%c", item, CONF_ITEM_END);
     }
-    buf_reserve(&out, 0);
     return out.data;
-}
-
-/* "server" for "server.workers": may a group of this path hold options? */
-static bool is_group(const char *path)
-{
-    size_t count, length = strlen(path);
-    const struct conf_key *keys = conf_keys(&count);
-
-    if (strcmp(path, "jobs.pools") == 0)
-        return true;
-    for (size_t i = 0; i < count; i++) {
-        if (strncmp(keys[i].path, path, length) == 0 && keys[i].path[length] == '.')
-            return true;
-    }
-    return strncmp(path, "jobs.pools.", 11) == 0 && !strchr(path + 11, '.');
 }
 
 static void walk(struct conf_context *context, const char *file, config_setting_t *group,
                  const char *prefix);
+
+static void take_group(struct conf_context *context, const char *file,
+                       config_setting_t *setting, const char *path)
+{
+    if (!conf_is_group(path)) {
+        if (conf_find(path))
+            conf_complain(context, "`%s` is an option and takes a value, not a group",
+                          path);
+        else
+            conf_complain(context, "unknown group `%s`%s", path,
+                          conf_nearest_group(context->options->state->arena, path));
+        return;
+    }
+    if (strcmp(path, "jobs.pools") == 0)
+        conf_pools_begin(context);
+    else if (strncmp(path, "jobs.pools.", 11) == 0 && !conf_pool_declare(context, path))
+        return;
+    walk(context, file, setting, path);
+}
+
+/* A value in a form that its option cannot mean, whatever the value. */
+static const char *shape_error(const struct conf_key *key,
+                               const config_setting_t *setting)
+{
+    bool is_many = config_setting_is_aggregate(setting);
+    bool is_text = config_setting_type(setting) == CONFIG_TYPE_STRING;
+
+    if (is_many && key->type != CONF_LIST)
+        return "takes one value, not a list";
+    if (!is_many && !is_text && (key->type == CONF_TEXT || key->type == CONF_SECRET))
+        return "is a text: write it in double quotes";
+    return NULL;
+}
 
 static void take_setting(struct conf_context *context, const char *file,
                          config_setting_t *setting, const char *path)
@@ -108,25 +157,21 @@ static void take_setting(struct conf_context *context, const char *file,
         arena_printf(context->options->state->arena, "%s:%u", source ? source : file,
                      config_setting_source_line(setting));
     if (config_setting_is_group(setting)) {
-        if (strcmp(path, "jobs.pools") == 0)
-            conf_pools_begin(context->options);
-        if (is_group(path))
-            walk(context, file, setting, path);
-        else
-            conf_complain(context,
-                          conf_find(path) ? "option `%s` takes a value, not a group%s"
-                                          : "unknown group `%s`%s",
-                          path,
-                          conf_find(path)
-                              ? ""
-                              : conf_nearest(context->options->state->arena, path));
+        take_group(context, file, setting, path);
         return;
     }
-    if (is_group(path)) {
-        conf_complain(context, "`%s` is a group: write %s: { ... };", path, path);
+    if (conf_is_group(path)) {
+        conf_complain(context, "`%s` is a group of options: write %s: { ... };", path,
+                      config_setting_name(setting));
         return;
     }
-    char *text = config_setting_is_aggregate(setting) ? list_text(context, setting)
+    const struct conf_key *key = conf_find(path);
+    const char *error = key ? shape_error(key, setting) : NULL;
+    if (error) {
+        conf_complain(context, "`%s` %s", path, error);
+        return;
+    }
+    char *text = config_setting_is_aggregate(setting) ? list_text(context, setting, path)
                                                       : scalar_text(context, setting);
     if (text)
         conf_apply(context, path, text);
@@ -147,28 +192,65 @@ static void walk(struct conf_context *context, const char *file, config_setting_
     }
 }
 
+/* One line of a file, without its blanks; "" when there is none. */
+static char *line_of(struct arena *arena, const char *path, int number)
+{
+    char text[200] = "";
+    FILE *file = fopen(path, "r");
+
+    if (!file)
+        return arena_strdup(arena, "");
+    for (int at = 1; at <= number && fgets(text, sizeof(text), file);)
+        at += strchr(text, '\n') != NULL;
+    fclose(file);
+    size_t length = strcspn(text, "\r\n");
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
+        length--;
+    text[length] = '\0';
+    return arena_strdup(arena, text + strspn(text, " \t"));
+}
+
+/* The parser notices a missing sign only at what follows it, so the line is shown. */
+static void complain_of_syntax(struct conf_context *context, const char *path,
+                               const config_t *config)
+{
+    struct arena *arena = context->options->state->arena;
+    const char *file = config_error_file(config) ? config_error_file(config) : path;
+    int line = config_error_line(config);
+    const char *text = line_of(arena, file, line);
+
+    context->where = arena_printf(arena, "%s:%d", file, line);
+    conf_complain(context, "%s%s%s%s", config_error_text(config),
+                  *text ? " in or just before `" : "", text, *text ? "`" : "");
+}
+
+/* libconfig calls a missing file a "file I/O error", and a folder ends the process. */
+static const char *file_error(const char *path)
+{
+    struct stat status;
+
+    if (stat(path, &status) != 0 || access(path, R_OK) != 0)
+        return strerror(errno);
+    return S_ISDIR(status.st_mode) ? "it is a folder" : NULL;
+}
+
 bool conf_file_read(struct conf_context *context, const char *path)
 {
+    const char *error = file_error(path);
     config_t config;
-    bool is_read = false;
+    bool is_read;
 
-    /* libconfig calls a missing file "file I/O error": say it better. */
-    if (access(path, R_OK) != 0) {
+    if (error) {
         context->where = path;
-        conf_complain(context, "cannot read the configuration file: %s", strerror(errno));
+        conf_complain(context, "cannot read the configuration file: %s", error);
         return false;
     }
     config_init(&config);
-    if (!config_read_file(&config, path)) {
-        const char *file = config_error_file(&config);
-
-        context->where = arena_printf(context->options->state->arena, "%s:%d",
-                                      file ? file : path, config_error_line(&config));
-        conf_complain(context, "%s", config_error_text(&config));
-    } else {
+    is_read = config_read_file(&config, path);
+    if (is_read)
         walk(context, path, config_root_setting(&config), "");
-        is_read = true;
-    }
+    else
+        complain_of_syntax(context, path, &config);
     config_destroy(&config);
     return is_read;
 }

@@ -32,7 +32,8 @@ struct conf_context {
     struct options *options;
     struct buf *errors;
     enum conf_origin origin;
-    const char *where; /* "forkmark.conf:12", "DATABASE_URL" */
+    const char *where;    /* "forkmark.conf:12", "DATABASE_URL" */
+    char *const *environ; /* for ${VAR}; NULL: no variable is set */
 };
 
 /* False when it was refused (and `errors` has a line). */
@@ -45,6 +46,10 @@ const char *conf_value_parse(struct options *options, const struct conf_key *key
                              const char *text);
 void conf_value_print(const struct options *options, const struct conf_key *key,
                       struct buf *out);
+/* The forms of the file: "text" with its escapes, [ "a", "b" ], 4 or "auto". */
+void conf_print_text(struct buf *out, const char *text);
+void conf_print_list(struct buf *out, const struct conf_list *list);
+void conf_print_count(struct buf *out, const struct conf_count *count);
 /* Milliseconds of "30", "500ms", "5m"; false when it is none. */
 bool conf_parse_duration(const char *text, uint64_t *ret_ms);
 bool conf_parse_count(const char *text, struct conf_count *ret);
@@ -55,15 +60,38 @@ bool conf_file_read(struct conf_context *context, const char *path);
 /* ${VAR} and ${VAR:-default}; NULL after a complaint. */
 char *conf_expand(const struct conf_context *context, const char *text);
 
-/* "; did you mean `server.workers`?" or "". */
+/* "; did you mean `server.workers`?" or "": for an option and for a group. */
 const char *conf_nearest(struct arena *arena, const char *path);
+const char *conf_nearest_group(struct arena *arena, const char *path);
+/* "server" for "server.workers": may a group of this path hold options? */
+bool conf_is_group(const char *path);
+
+/* NAME's value in a list of NAME=value; NULL: not there, or no list. */
+const char *conf_variable(char *const *environ_list, const char *name);
+
+/* The built-in configuration, and what no row can see by itself. */
+struct options *conf_defaults(void);
+void conf_settle(struct options *options);
+
+/* Row checks: NULL when fine, else what is wrong (static text). Lists: one item. */
+const char *conf_check_bind(const char *text);
+const char *conf_check_decimal(const char *text);
+const char *conf_check_limit(const char *text);
+const char *conf_check_network(const char *text);
+const char *conf_check_per_host(const char *text);
+const char *conf_check_pool_mode(const char *text);
+const char *conf_check_prefix(const char *text);
+const char *conf_check_redis_url(const char *text);
+const char *conf_check_ssl_mode(const char *text);
 
 /* jobs.pools.<name>.<field> */
 bool conf_pool_path(const char *path, char name[32], const char **ret_field);
 bool conf_pool_apply(const struct conf_context *context, const char *path,
                      const char *text);
-void conf_pools_begin(
-    struct options *options); /* a file names pools: the built-in one goes */
+/* A file names pools: the built-in one goes. */
+void conf_pools_begin(const struct conf_context *context);
+/* A pool as a group without a field has the defaults of all of them. */
+bool conf_pool_declare(const struct conf_context *context, const char *path);
 
 #define CONF_FIELD(options, key, type) \
     ((type *)(void *)((char *)(options) + (key)->field))

@@ -51,12 +51,17 @@ static struct pool_options *add_pool(struct options *options, const char *name)
     return pool;
 }
 
-void conf_pools_begin(struct options *options)
+void conf_pools_begin(const struct conf_context *context)
 {
-    if (!options->state->pools_are_built_in)
+    struct conf_state *state = context->options->state;
+
+    state->pools_source =
+        (struct conf_source){ context->origin,
+                              arena_strdup(state->arena, context->where) };
+    if (!state->pools_are_built_in)
         return;
-    options->state->pools_are_built_in = false;
-    options->jobs.pool_count = 0;
+    state->pools_are_built_in = false;
+    context->options->jobs.pool_count = 0;
 }
 
 /* RQ writes queue names into keys and comma lists: some would be taken for others. */
@@ -104,35 +109,83 @@ static const char *set_pool_field(struct options *options, struct pool_options *
     return "is unknown; a pool has `consumers`, `queues` and `user`";
 }
 
+/* Finds or makes it; NULL after a complaint. */
+static struct pool_options *pool_named(const struct conf_context *context,
+                                       const char *name)
+{
+    for (const char *c = name; *c; c++) {
+        if (!isalnum((unsigned char)*c) && *c != '_' && *c != '-') {
+            conf_complain(context,
+                          "`jobs.pools.%s`: a pool's name has letters, digits, _ and -",
+                          name);
+            return NULL;
+        }
+    }
+    struct pool_options *pool = find_pool(context->options, name);
+    if (!pool)
+        pool = add_pool(context->options, name);
+    if (!pool)
+        conf_complain(context, "`jobs.pools.%s` is one pool too many: at most %d", name,
+                      MOST_POOLS);
+    return pool;
+}
+
+static void complain_of_name(const struct conf_context *context, const char *path)
+{
+    conf_complain(context, "`%s`: a pool's name has 1 to 31 characters", path);
+}
+
+bool conf_pool_declare(const struct conf_context *context, const char *path)
+{
+    const char *name = path + strlen(POOL_PREFIX);
+
+    if (*name && strlen(name) <= 31)
+        return pool_named(context, name) != NULL;
+    complain_of_name(context, path);
+    return false;
+}
+
 bool conf_pool_apply(const struct conf_context *context, const char *path,
                      const char *text)
 {
-    struct options *options = context->options;
+    struct conf_state *state = context->options->state;
     const char *field;
     char name[32];
 
     if (!conf_pool_path(path, name, &field)) {
-        conf_complain(context, "`%s`: a pool's name has 1 to 31 characters", path);
+        complain_of_name(context, path);
         return false;
     }
-    for (const char *c = name; *c; c++) {
-        if (!isalnum((unsigned char)*c) && *c != '_' && *c != '-') {
-            conf_complain(context, "`%s`: a pool's name has letters, digits, _ and -",
-                          path);
-            return false;
-        }
-    }
-    struct pool_options *pool = find_pool(options, name);
-    if (!pool)
-        pool = add_pool(options, name);
-    const char *error =
-        pool ? set_pool_field(options, pool, field, text) : "is one pool too many";
+    struct pool_options *pool = pool_named(context, name);
+    const char *error = pool ? set_pool_field(context->options, pool, field, text) : NULL;
     if (error)
         conf_complain(context, "`%s` %s", path, error);
-    else
-        options->state->pools_source =
-            (struct conf_source){ context->origin, context->where };
-    return !error;
+    if (!pool || error)
+        return false;
+    state->pools_source =
+        (struct conf_source){ context->origin,
+                              arena_strdup(state->arena, context->where) };
+    return true;
+}
+
+struct conf_source options_pools_source(const struct options *options)
+{
+    return options->state->pools_source;
+}
+
+void options_show_pools(const struct options *options, struct buf *out)
+{
+    for (size_t i = 0; i < options->jobs.pool_count; i++) {
+        const struct pool_options *pool = &options->jobs.pools[i];
+
+        buf_addf(out, "jobs.pools.%s = { consumers = ", pool->name);
+        conf_print_count(out, &pool->consumers);
+        buf_adds(out, "; queues = ");
+        conf_print_list(out, &pool->queues);
+        buf_adds(out, "; user = ");
+        conf_print_text(out, pool->user);
+        buf_adds(out, "; }\n");
+    }
 }
 
 bool options_same_pools(const struct options *a, const struct options *b)

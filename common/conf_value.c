@@ -230,8 +230,14 @@ static const char *set_secret(struct options *options, const struct conf_key *ke
 static const char *set_list(struct options *options, const struct conf_key *key,
                             const char *text)
 {
-    *CONF_FIELD(options, key, struct conf_list) =
-        conf_parse_list(options->state->arena, text);
+    struct conf_list list = conf_parse_list(options->state->arena, text);
+
+    for (size_t i = 0; i < list.count && key->check; i++) {
+        const char *error = key->check(list.items[i]);
+        if (error)
+            return error;
+    }
+    *CONF_FIELD(options, key, struct conf_list) = list;
     return NULL;
 }
 
@@ -282,7 +288,7 @@ static const char *(*const setters[])(struct options *, const struct conf_key *,
 const char *conf_value_parse(struct options *options, const struct conf_key *key,
                              const char *text)
 {
-    const char *error = key->check ? key->check(text) : NULL;
+    const char *error = key->check && key->type != CONF_LIST ? key->check(text) : NULL;
 
     return error ? error : setters[key->type](options, key, text);
 }
@@ -332,10 +338,14 @@ static void print_size(struct buf *out, uint64_t bytes)
         print_in_unit(out, bytes, units, 0, 3);
 }
 
-static void print_text(struct buf *out, const char *text)
+void conf_print_text(struct buf *out, const char *text)
 {
     buf_addc(out, '"');
     for (; *text; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
+            buf_addf(out, "\\x%02x", *text);
+            continue;
+        }
         if (*text == '"' || *text == '\\')
             buf_addc(out, '\\');
         buf_addc(out, *text);
@@ -343,18 +353,18 @@ static void print_text(struct buf *out, const char *text)
     buf_addc(out, '"');
 }
 
-static void print_list(struct buf *out, const struct conf_list *list)
+void conf_print_list(struct buf *out, const struct conf_list *list)
 {
     buf_adds(out, "[ ");
     for (size_t i = 0; i < list->count; i++) {
         if (i)
             buf_adds(out, ", ");
-        print_text(out, list->items[i]);
+        conf_print_text(out, list->items[i]);
     }
     buf_adds(out, list->count ? " ]" : "]");
 }
 
-static void print_count(struct buf *out, const struct conf_count *count)
+void conf_print_count(struct buf *out, const struct conf_count *count)
 {
     if (count->is_auto)
         buf_adds(out, "\"auto\"");
@@ -381,19 +391,19 @@ void conf_value_print(const struct options *options, const struct conf_key *key,
         print_size(out, *CONF_FIELD(options, key, uint64_t));
         break;
     case CONF_TEXT:
-        print_text(out, *CONF_FIELD(options, key, char *));
+        conf_print_text(out, *CONF_FIELD(options, key, char *));
         break;
     case CONF_SECRET:
         buf_adds(out, **CONF_FIELD(options, key, char *) ? "(set)" : "\"\"");
         break;
     case CONF_LIST:
-        print_list(out, CONF_FIELD(options, key, struct conf_list));
+        conf_print_list(out, CONF_FIELD(options, key, struct conf_list));
         break;
     case CONF_COUNT:
-        print_count(out, CONF_FIELD(options, key, struct conf_count));
+        conf_print_count(out, CONF_FIELD(options, key, struct conf_count));
         break;
     case CONF_ENUM:
-        print_text(out, key->words[*CONF_FIELD(options, key, int)]);
+        conf_print_text(out, key->words[*CONF_FIELD(options, key, int)]);
         break;
     }
 }

@@ -6,10 +6,7 @@
  */
 #include "common/options.h"
 #include "common/conf_internal.h"
-#include <ctype.h>
 #include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define AT(member) .field = offsetof(struct options, member)
 
@@ -18,70 +15,6 @@ static const char *const environment_words[] = { "development", "staging", "prod
 static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
 static const char *const format_words[] = { "text", "json", NULL };
 static const char *const services_words[] = { "auto", "yes", "no", NULL };
-
-/* "5/15m,100/1h", "none", or "" for what the environment calls for. */
-static const char *check_limit(const char *text)
-{
-    static const char wrong[] =
-        "must be limits such as \"5/15m\" or \"50/1m,200/1h\", or \"none\"";
-
-    if (!*text || strcmp(text, "none") == 0)
-        return NULL;
-    while (*text) {
-        char *end, window[32];
-        uint64_t ms;
-        unsigned long count = strtoul(text, &end, 10);
-        size_t length = *end == '/' ? strcspn(end + 1, ",") : 0;
-
-        if (count == 0 || length == 0 || length >= sizeof(window) ||
-            !isdigit((unsigned char)*text))
-            return wrong;
-        memcpy(window, end + 1, length);
-        window[length] = '\0';
-        if (!conf_parse_duration(window, &ms) || ms < 1000)
-            return wrong;
-        text = end + 1 + length;
-        while (*text == ',' || *text == ' ')
-            text++;
-    }
-    return NULL;
-}
-
-/* "5/10": requests per seconds. */
-static const char *check_per_host(const char *text)
-{
-    char *end;
-    unsigned long requests = strtoul(text, &end, 10);
-
-    if (requests == 0 || *end != '/' || !isdigit((unsigned char)end[1]) ||
-        strtoul(end + 1, &end, 10) == 0 || *end)
-        return "must be requests per seconds, such as \"5/10\"";
-    return NULL;
-}
-
-static const char *check_pool_mode(const char *text)
-{
-    if (!*text || strcmp(text, "session") == 0 || strcmp(text, "transaction") == 0)
-        return NULL;
-    return "must be \"session\" or \"transaction\"";
-}
-
-static const char *check_prefix(const char *text)
-{
-    for (; *text; text++) {
-        if (!isalnum((unsigned char)*text) && !strchr("_:-.", *text))
-            return "may hold letters, digits and _ : - . only";
-    }
-    return NULL;
-}
-
-static const char *check_decimal(const char *text)
-{
-    char *end;
-
-    strtod(text, &end);
-    return *text && !*end ? NULL : "must be a decimal number";
-}
 
 static const struct conf_key rows[] = {
     /* server */
@@ -97,6 +30,7 @@ static const struct conf_key rows[] = {
       .type = CONF_LIST,
       AT(server.bind),
       .def = "0.0.0.0",
+      .check = conf_check_bind,
       .applies = CONF_RESTART,
       .help = "addresses to listen on: \"0.0.0.0\", \"127.0.0.1:8000\", \"[::]:7860\", "
               "\"unix:/run/forkmark.sock\"" },
@@ -229,6 +163,7 @@ static const struct conf_key rows[] = {
       .type = CONF_LIST,
       AT(server.forwarded_allow_ips),
       .def = "127.0.0.1,::1",
+      .check = conf_check_network,
       .applies = CONF_NEW_WORKERS,
       .help = "peers whose X-Forwarded-For is believed: addresses, networks, or \"*\"" },
     { .path = "server.trusted_proxies",
@@ -294,6 +229,13 @@ static const struct conf_key rows[] = {
       .def = "false",
       .applies = CONF_NEW_WORKERS,
       .help = "one line for each request" },
+    { .path = "log.sentry_dsn",
+      .type = CONF_SECRET,
+      AT(log.sentry_dsn),
+      .def = "",
+      .env = "SENTRY_DSN",
+      .applies = CONF_NEW_WORKERS,
+      .help = "where errors are reported to (not yet used)" },
     /* auth */
     { .path = "auth.secret_key",
       .type = CONF_SECRET,
@@ -412,7 +354,7 @@ static const struct conf_key rows[] = {
       .type = CONF_TEXT,
       AT(limits.standard),
       .def = "",
-      .check = check_limit,
+      .check = conf_check_limit,
       .applies = CONF_NEW_WORKERS,
       .help =
           "every route without a limit of its own, per user; empty: 50/1m,200/1h,1000/1d "
@@ -421,42 +363,42 @@ static const struct conf_key rows[] = {
       .type = CONF_TEXT,
       AT(limits.login),
       .def = "5/15m",
-      .check = check_limit,
+      .check = conf_check_limit,
       .applies = CONF_NEW_WORKERS,
       .help = "logins per address" },
     { .path = "limits.register",
       .type = CONF_TEXT,
       AT(limits.register_),
       .def = "10/1h",
-      .check = check_limit,
+      .check = conf_check_limit,
       .applies = CONF_NEW_WORKERS,
       .help = "new accounts per address" },
     { .path = "limits.check_username",
       .type = CONF_TEXT,
       AT(limits.check_username),
       .def = "30/1m",
-      .check = check_limit,
+      .check = conf_check_limit,
       .applies = CONF_NEW_WORKERS,
       .help = "questions whether a user name is free, per address" },
     { .path = "limits.bulk_check",
       .type = CONF_TEXT,
       AT(limits.bulk_check),
       .def = "20/1m",
-      .check = check_limit,
+      .check = conf_check_limit,
       .applies = CONF_NEW_WORKERS,
       .help = "the same for lists of names" },
     { .path = "limits.search",
       .type = CONF_TEXT,
       AT(limits.search),
       .def = "30/1m",
-      .check = check_limit,
+      .check = conf_check_limit,
       .applies = CONF_NEW_WORKERS,
       .help = "semantic searches per user" },
     { .path = "limits.extract",
       .type = CONF_TEXT,
       AT(limits.extract),
       .def = "30/1m",
-      .check = check_limit,
+      .check = conf_check_limit,
       .applies = CONF_NEW_WORKERS,
       .help = "pages fetched while a user waits, per user" },
     /* database */
@@ -486,7 +428,7 @@ static const struct conf_key rows[] = {
       .type = CONF_TEXT,
       AT(database.pool_mode),
       .def = "session",
-      .check = check_pool_mode,
+      .check = conf_check_pool_mode,
       .env = "DATABASE_POOL_MODE",
       .applies = CONF_NEW_WORKERS,
       .help = "\"transaction\" behind a transaction pooler: no session state, no named "
@@ -495,6 +437,7 @@ static const struct conf_key rows[] = {
       .type = CONF_TEXT,
       AT(database.ssl_mode),
       .def = "prefer",
+      .check = conf_check_ssl_mode,
       .env = "DB_SSL_MODE",
       .applies = CONF_NEW_WORKERS,
       .help = "libpq's sslmode where the URL names none" },
@@ -577,6 +520,7 @@ static const struct conf_key rows[] = {
       .type = CONF_SECRET,
       AT(redis.url),
       .def = "",
+      .check = conf_check_redis_url,
       .env = "REDIS_URL",
       .applies = CONF_RESTART,
       .help =
@@ -631,13 +575,14 @@ static const struct conf_key rows[] = {
       .type = CONF_SECRET,
       AT(redis.cache_url),
       .def = "",
+      .check = conf_check_redis_url,
       .applies = CONF_RESTART,
       .help = "another Redis for cache and limits; empty: the queue's" },
     { .path = "redis.prefix",
       .type = CONF_TEXT,
       AT(redis.prefix),
       .def = "fm:",
-      .check = check_prefix,
+      .check = conf_check_prefix,
       .applies = CONF_RESTART,
       .help = "stands before forkmark's own keys (RQ's are always rq:)" },
     { .path = "redis.connect_timeout",
@@ -769,7 +714,7 @@ static const struct conf_key rows[] = {
       .type = CONF_TEXT,
       AT(fetch.per_host),
       .def = "5/10",
-      .check = check_per_host,
+      .check = conf_check_per_host,
       .env = "FETCH_PER_HOST",
       .applies = CONF_NEW_WORKERS,
       .help = "requests per seconds to one host, all processes together" },
@@ -815,8 +760,7 @@ static const struct conf_key rows[] = {
       .env = "FORKMARK_SERVICES",
       .applies = CONF_RESTART,
       .help = "embedded PostgreSQL and Redis: auto starts what has no URL (in production "
-              "only "
-              "where the data folder exists)" },
+              "only where the data folder exists)" },
     { .path = "services.data",
       .type = CONF_TEXT,
       AT(services.data),
@@ -855,7 +799,7 @@ static const struct conf_key rows[] = {
       .type = CONF_TEXT,
       AT(metrics.prefix),
       .def = "forkmark_",
-      .check = check_prefix,
+      .check = conf_check_prefix,
       .env = "METRICS_PREFIX",
       .applies = CONF_NEW_WORKERS,
       .help = "stands before every metric's name" },
@@ -873,6 +817,40 @@ static const struct conf_key rows[] = {
       .def = "true",
       .applies = CONF_NEW_WORKERS,
       .help = "keep answers in Redis until they change" },
+    { .path = "cache.warm_on_login",
+      .type = CONF_BOOL,
+      AT(cache.warm_on_login),
+      .def = "false",
+      .env = "CACHE_WARM_ON_LOGIN",
+      .applies = CONF_NEW_WORKERS,
+      .help = "fill the cache in the background when a user signs in (not yet used)" },
+    { .path = "cache.warm_recommendations",
+      .type = CONF_SECONDS,
+      AT(cache.warm_recommendations),
+      .def = "5m",
+      .max = 86400,
+      .unit = "s",
+      .env = "CACHE_WARM_TTL_RECOMMENDATIONS",
+      .applies = CONF_NEW_WORKERS,
+      .help = "how long warmed recommendations are kept (not yet used)" },
+    { .path = "cache.warm_bookmarks",
+      .type = CONF_SECONDS,
+      AT(cache.warm_bookmarks),
+      .def = "1m",
+      .max = 86400,
+      .unit = "s",
+      .env = "CACHE_WARM_TTL_BOOKMARKS",
+      .applies = CONF_NEW_WORKERS,
+      .help = "how long warmed bookmarks are kept (not yet used)" },
+    { .path = "cache.warm_projects",
+      .type = CONF_SECONDS,
+      AT(cache.warm_projects),
+      .def = "2m",
+      .max = 86400,
+      .unit = "s",
+      .env = "CACHE_WARM_TTL_PROJECTS",
+      .applies = CONF_NEW_WORKERS,
+      .help = "how long warmed projects are kept (not yet used)" },
     /* ai */
     { .path = "ai.enabled",
       .type = CONF_BOOL,
@@ -906,7 +884,7 @@ static const struct conf_key rows[] = {
       .type = CONF_TEXT,
       AT(ai.temperature),
       .def = "0.7",
-      .check = check_decimal,
+      .check = conf_check_decimal,
       .env = "GEMINI_TEMPERATURE",
       .applies = CONF_NEW_WORKERS,
       .help = "passed to the model" },
@@ -951,6 +929,44 @@ static const struct conf_key rows[] = {
       .env = "SUPABASE_SERVICE_ROLE_KEY",
       .applies = CONF_NEW_WORKERS,
       .help = "its service key" },
+    /* features */
+    { .path = "features.async_embeddings",
+      .type = CONF_BOOL,
+      AT(features.async_embeddings),
+      .def = "false",
+      .env = "ASYNC_EMBEDDINGS",
+      .applies = CONF_NEW_WORKERS,
+      .help = "embed in jobs of their own (not yet used)" },
+    { .path = "features.search_use_rpc",
+      .type = CONF_BOOL,
+      AT(features.search_use_rpc),
+      .def = "false",
+      .env = "SEARCH_USE_RPC",
+      .applies = CONF_NEW_WORKERS,
+      .help = "search by a function in the database (not yet used)" },
+    { .path = "features.two_stage",
+      .type = CONF_BOOL,
+      AT(features.two_stage),
+      .def = "false",
+      .env = "RECOMMENDATIONS_TWO_STAGE",
+      .applies = CONF_NEW_WORKERS,
+      .help = "recommend in two stages (not yet used)" },
+    { .path = "features.disable_embeddings",
+      .type = CONF_BOOL,
+      AT(features.disable_embeddings),
+      .def = "false",
+      .env = "DISABLE_EMBEDDINGS",
+      .applies = CONF_NEW_WORKERS,
+      .help = "hashed embeddings only; forkmark has no others yet" },
+    { .path = "features.cache_ttl",
+      .type = CONF_SECONDS,
+      AT(features.cache_ttl),
+      .def = "5",
+      .max = 3600,
+      .unit = "s",
+      .env = "FEATURE_FLAGS_CACHE_TTL",
+      .applies = CONF_NEW_WORKERS,
+      .help = "how long flags are remembered (not yet used)" },
 };
 
 const struct conf_key *conf_keys(size_t *ret_count)

@@ -49,10 +49,11 @@ struct options {
         int environment;         /* enum environment. ENVIRONMENT */
     } server;
     struct {
-        char *path;  /* "-" = standard error */
-        int level;   /* enum log_level. LOG_LEVEL */
-        int format;  /* enum log_format */
-        bool access; /* one line per request */
+        char *path;       /* "-" = standard error */
+        int level;        /* enum log_level. LOG_LEVEL */
+        int format;       /* enum log_format */
+        bool access;      /* one line per request */
+        char *sentry_dsn; /* SENTRY_DSN; not yet used */
     } log;
     struct {
         char *secret_key;          /* SECRET_KEY */
@@ -140,6 +141,8 @@ struct options {
 
     struct {
         bool enabled; /* answers cached in Redis; off for measurements */
+        bool warm_on_login;
+        uint64_t warm_recommendations, warm_bookmarks, warm_projects;
     } cache;
     struct {
         bool enabled; /* ENABLE_GEMINI */
@@ -151,6 +154,11 @@ struct options {
     struct {
         char *url, *anon_key, *service_key;
     } supabase; /* SUPABASE_* */
+
+    struct {
+        bool async_embeddings, search_use_rpc, two_stage, disable_embeddings;
+        uint64_t cache_ttl;
+    } features; /* Fuze's flags: read, and none has an effect yet */
 
     struct conf_state *state; /* origins; conf.c's own */
 };
