@@ -28,6 +28,7 @@ static const struct {
     [RQ_EMPTY] = { "rq_empty", NULL, "empty.lua" },
     [RQ_FINISH] = { "rq_finish", "claiming.lua", "finish.lua" },
     [RQ_HEARTBEAT] = { "rq_heartbeat", NULL, "heartbeat.lua" },
+    [RQ_LIVE] = { "rq_live", NULL, "live.lua" },
     [RQ_LOCK] = { "rq_lock", NULL, "lock.lua" },
     [RQ_PUSH] = { "rq_push", NULL, "push.lua" },
     [RQ_RECOVER] = { "rq_recover", "burying.lua", "recover.lua" },

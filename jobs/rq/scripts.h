@@ -21,6 +21,7 @@ enum rq_script {
     RQ_EMPTY,
     RQ_FINISH,
     RQ_HEARTBEAT,
+    RQ_LIVE,
     RQ_LOCK,
     RQ_PUSH,
     RQ_RECOVER,

@@ -1,0 +1,79 @@
+/*
+ * consumer_commands.c - what RQ tells a worker on its channel (protocol 10).
+ *
+ * Messages are fire and forget; what is not understood is logged and ignored.
+ */
+#include "common/json.h"
+#include "common/log.h"
+#include "jobs/consumer_parts.h"
+#include <stdio.h>
+#include <string.h>
+
+static void shutdown_worker(struct consumer *c, const cJSON *message)
+{
+    (void)message;
+    log_info("told to shut down by RQ's command");
+    consumer_leave(c);
+}
+
+static void kill_horse(struct consumer *c, const cJSON *message)
+{
+    (void)message;
+    consumer_cut_job(c, CUT_KILLED);
+}
+
+/* By job, or by execution as later versions do. */
+static void stop_job(struct consumer *c, const cJSON *message)
+{
+    const char *id = json_text(message, "job_id");
+    const char *execution = json_text(message, "execution_id");
+
+    if (!c->job || !id || strcmp(id, c->job->id) != 0)
+        return;
+    if (execution && strcmp(execution, c->job->execution) != 0)
+        return;
+    consumer_cut_job(c, CUT_STOPPED);
+}
+
+static const struct {
+    const char *name;
+    void (*act)(struct consumer *c, const cJSON *message);
+} commands[] = {
+    { "kill-horse", kill_horse },
+    { "shutdown", shutdown_worker },
+    { "stop-execution", stop_job },
+    { "stop-job", stop_job },
+};
+
+static void act_on(struct consumer *c, const cJSON *message)
+{
+    const char *name = json_text(message, "command");
+
+    for (size_t i = 0; name && i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            commands[i].act(c, message);
+            return;
+        }
+    }
+    log_warn("a command that is none of ours came on this worker's channel");
+}
+
+static void on_message(void *arg, const char *channel, const char *data, size_t length)
+{
+    cJSON *message = NULL;
+
+    (void)channel;
+    /* On the loop's stack, so cJSON uses plain malloc here. */
+    if (json_check(data, length, JSON_MAX_DEPTH, JSON_MAX_VALUES) == 0)
+        message = cJSON_ParseWithLength(data, length);
+    act_on(arg, message);
+    cJSON_Delete(message);
+}
+
+void consumer_listen(struct consumer *c)
+{
+    char channel[sizeof("rq:pubsub:") + sizeof(c->worker.name)];
+
+    snprintf(channel, sizeof(channel), "rq:pubsub:%s", c->worker.name);
+    c->commands = redis_subscribe(c->worker.redis, channel, on_message, NULL, c);
+}

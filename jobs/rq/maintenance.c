@@ -1,0 +1,118 @@
+/*
+ * maintenance.c - see maintenance.h.
+ */
+#include "jobs/rq/maintenance.h"
+#include "common/arena.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/task.h"
+#include "jobs/rq/scripts.h"
+#include <string.h>
+
+#define DUE_BATCH       1000
+#define ABANDONED_BATCH 100
+/* RQ's own is 899 s; ours is short, as a scheduler that dies here leaves it behind. */
+#define LOCK_SECONDS "120"
+
+int queue_enqueue_due(struct redis *redis, const char *queue)
+{
+    int total = 0;
+
+    for (;;) {
+        struct rq_args args = RQ_ARGS;
+        redisReply *reply;
+
+        rq_arg(&args, queue);
+        rq_arg_now(&args);
+        rq_arg_int(&args, DUE_BATCH);
+        int rc = rq_run(redis, RQ_DUE, &args, &reply);
+        if (rc < 0)
+            return rc;
+        total += (int)reply->integer;
+        if (reply->integer < DUE_BATCH)
+            return total;
+    }
+}
+
+/* One batch. How many entries there were, or an error. */
+static int clean_abandoned(struct redis *redis, const struct options *options,
+                           const char *queue)
+{
+    struct rq_args args = RQ_ARGS;
+    char now[CLOCK_TEXT_SIZE];
+    redisReply *reply;
+
+    rq_arg(&args, queue);
+    rq_arg_now(&args);
+    rq_arg_error(&args, arena_printf(args.arena,
+                                     "Moved to FailedJobRegistry, due to "
+                                     "AbandonedJobError, at %s",
+                                     clock_iso_z(clock_unix_us(), now)));
+    rq_arg_int(&args, ABANDONED_BATCH);
+    rq_arg_int(&args, options->jobs.failure_ttl);
+    int rc = rq_run(redis, RQ_ABANDONED, &args, &reply);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i + 1 < reply->elements; i += 2)
+        log_warn("job %s of queue %s was abandoned by its worker: %s",
+                 rq_reply_text(reply, i + 1), queue, rq_reply_text(reply, i));
+    return (int)(reply->elements / 2);
+}
+
+static int upkeep(struct redis *redis, const char *queue)
+{
+    struct rq_args args = RQ_ARGS;
+    redisReply *reply;
+
+    rq_arg(&args, queue);
+    int rc = rq_run(redis, RQ_UPKEEP, &args, &reply);
+    if (rc == 0 && reply->integer > 0)
+        log_warn("%lld jobs were stuck in the intermediate list of %s: queued again",
+                 reply->integer, queue);
+    return rc;
+}
+
+int queue_maintain(struct redis *redis, const struct options *options, const char *queue)
+{
+    redisReply *reply;
+    int rc = redis_call(redis, &reply, "SET rq:clean_registries:%s 1 NX EX " LOCK_SECONDS,
+                        queue);
+
+    if (rc < 0)
+        return rc;
+    if (reply->type == REDIS_REPLY_NIL)
+        return 0;
+    do {
+        rc = clean_abandoned(redis, options, queue);
+    } while (rc == ABANDONED_BATCH);
+    if (rc >= 0)
+        rc = upkeep(redis, queue);
+    if (rc >= 0)
+        rc = redis_call(redis, NULL, "DEL rq:clean_registries:%s", queue);
+    return rc < 0 ? rc : 1;
+}
+
+int queue_find_bookmark_jobs(struct redis *redis, const struct conf_list *queues,
+                             const int32_t *bookmark_ids, size_t count,
+                             enum bookmark_job *ret_states)
+{
+    struct rq_args args = RQ_ARGS;
+    redisReply *reply;
+
+    rq_arg_int(&args, (int64_t)queues->count);
+    for (size_t i = 0; i < queues->count; i++)
+        rq_arg(&args, queues->items[i]);
+    for (size_t i = 0; i < count; i++)
+        rq_arg_int(&args, bookmark_ids[i]);
+    int rc = rq_run(redis, RQ_LIVE, &args, &reply);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        const char *state = rq_reply_text(reply, i);
+
+        ret_states[i] = strcmp(state, "live") == 0     ? BOOKMARK_JOB_LIVE
+                        : strcmp(state, "failed") == 0 ? BOOKMARK_JOB_FAILED
+                                                       : BOOKMARK_JOB_NONE;
+    }
+    return 0;
+}

@@ -1,0 +1,27 @@
+/*
+ * maintenance.h - upkeep of one queue's registries, as any RQ worker does it too.
+ *
+ * Yields, inside tasks. Errors are those of redis.h.
+ */
+#ifndef FORKMARK_JOBS_RQ_MAINTENANCE_H
+#define FORKMARK_JOBS_RQ_MAINTENANCE_H
+
+#include "common/options.h"
+#include "common/redis.h"
+
+/* Jobs whose time has come go into their queue (protocol 9.2). How many. */
+int queue_enqueue_due(struct redis *redis, const char *queue);
+
+/*
+ * Expired entries, dead workers, abandoned jobs (7.16), the intermediate list
+ * (section 8), under RQ's lock for the queue. 1 done, 0 somebody else is at it.
+ */
+int queue_maintain(struct redis *redis, const struct options *options, const char *queue);
+
+enum bookmark_job { BOOKMARK_JOB_NONE, BOOKMARK_JOB_LIVE, BOOKMARK_JOB_FAILED };
+/* Whether J1 of these bookmarks waits, runs or failed; one state for each. */
+int queue_find_bookmark_jobs(struct redis *redis, const struct conf_list *queues,
+                             const int32_t *bookmark_ids, size_t count,
+                             enum bookmark_job *ret_states);
+
+#endif

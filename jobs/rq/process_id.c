@@ -1,0 +1,70 @@
+/*
+ * process_id.c - see process_id.h. Linux: /proc.
+ */
+#include "jobs/rq/process_id.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The file's first line, without its end. False when it cannot be read. */
+static bool read_line(const char *path, char *line, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    ssize_t got = read(fd, line, size - 1);
+    close(fd);
+    if (got <= 0)
+        return false;
+    line[got] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    return true;
+}
+
+void process_home(char ret[PROCESS_HOME_SIZE])
+{
+    char boot[48] = "";
+    char space[40] = "";
+
+    if (!read_line("/proc/sys/kernel/random/boot_id", boot, sizeof(boot)))
+        boot[0] = '\0';
+    ssize_t got = readlink("/proc/self/ns/pid", space, sizeof(space) - 1);
+    space[got > 0 ? got : 0] = '\0';
+    snprintf(ret, PROCESS_HOME_SIZE, "%s %s", boot, space);
+}
+
+unsigned long long process_started(pid_t pid)
+{
+    char path[64];
+    char line[1024];
+    unsigned long long started = 0;
+    char state = 'X';
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    if (!read_line(path, line, sizeof(line)))
+        return 0;
+    /* The command's name stands in brackets and may hold anything: look behind it.
+     * Then come the state (field 3) and, as field 22, the start time. */
+    const char *behind = strrchr(line, ')');
+    if (!behind || sscanf(behind + 1,
+                          " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+                          "%*s %*s %*s %*s %llu",
+                          &state, &started) != 2)
+        return 0;
+    /* Dead already, only not yet reaped. */
+    return state == 'Z' || state == 'X' ? 0 : started;
+}
+
+bool process_is_dead(const char *home, const char *pid, const char *started)
+{
+    char own[PROCESS_HOME_SIZE];
+    long number = strtol(pid, NULL, 10);
+
+    process_home(own);
+    if (strcmp(home, own) != 0 || number <= 0 || !*started)
+        return false;
+    return process_started((pid_t)number) != strtoull(started, NULL, 10);
+}

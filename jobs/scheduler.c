@@ -1,0 +1,309 @@
+/*
+ * scheduler.c - see scheduler.h: a table of duties, each a task of its own.
+ *
+ * A duty that waits (PostgreSQL is away, say) holds up no other, and is not started
+ * again before it has ended. Duties that change anything are done for the queues
+ * this scheduler leads only.
+ */
+#include "jobs/scheduler.h"
+#include "common/arena.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/task.h"
+#include "jobs/connections.h"
+#include "jobs/outbox.h"
+#include "jobs/rq/maintenance.h"
+#include "jobs/rq/scheduler_lock.h"
+#include "jobs/scheduler_sweeps.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TICK_MS        100
+#define MAX_QUEUES     256
+#define LAST_WORDS_MS  1000
+#define PG_CONNECTIONS 2
+#define PG_OVERFLOW    1
+
+struct led_queue {
+    char *name;
+    bool is_led;
+};
+
+struct scheduler {
+    const struct role_context *context;
+    struct redis *redis;
+    struct pg *pg;
+    struct rq_scheduler lock;
+    struct led_queue queues[MAX_QUEUES];
+    size_t queue_count;
+    uv_timer_t tick;
+    bool is_ready, is_leaving;
+};
+
+static struct scheduler scheduler;
+
+/* ---- which queues there are ---- */
+
+static void add_queue(struct scheduler *s, const char *name)
+{
+    for (size_t i = 0; i < s->queue_count; i++) {
+        if (strcmp(s->queues[i].name, name) == 0)
+            return;
+    }
+    if (s->queue_count == MAX_QUEUES || !*name)
+        return;
+    s->queues[s->queue_count].name = strdup(name);
+    if (!s->queues[s->queue_count].name)
+        fatal("out of memory");
+    s->queue_count++;
+}
+
+static void add_configured_queues(struct scheduler *s)
+{
+    const struct options *options = s->context->options;
+
+    for (size_t i = 0; i < options->jobs.pool_count; i++) {
+        for (size_t k = 0; k < options->jobs.pools[i].queues.count; k++)
+            add_queue(s, options->jobs.pools[i].queues.items[k]);
+    }
+}
+
+/* Queues of others on this Redis are served too, as RQ's own maintenance does. */
+static int find_queues(struct scheduler *s)
+{
+    static const char prefix[] = "rq:queue:";
+    redisReply *reply;
+    int rc = redis_call(s->redis, &reply, "SMEMBERS rq:queues");
+
+    for (size_t i = 0; rc == 0 && i < reply->elements; i++) {
+        const char *key = reply->element[i]->str;
+
+        if (key && strncmp(key, prefix, strlen(prefix)) == 0)
+            add_queue(s, key + strlen(prefix));
+    }
+    return rc;
+}
+
+/* In the task's arena: all of them, or those we lead. */
+static struct conf_list queue_names(const struct scheduler *s, bool only_led)
+{
+    struct conf_list list = { .items = arena_array(task_arena(), MAX_QUEUES + 1,
+                                                   sizeof(char *)) };
+
+    for (size_t i = 0; i < s->queue_count; i++) {
+        if (s->queues[i].is_led || !only_led)
+            list.items[list.count++] = s->queues[i].name;
+    }
+    return list;
+}
+
+/* PostgreSQL's duties are done by one server: by whoever leads the first queue. */
+static bool leads_first_queue(const struct scheduler *s)
+{
+    return s->queue_count > 0 && s->queues[0].is_led;
+}
+
+/* ---- the duties ---- */
+
+static int lead(struct scheduler *s)
+{
+    int rc = find_queues(s);
+
+    if (rc == 0) {
+        struct conf_list all = queue_names(s, false);
+        rc = scheduler_record(&s->lock, &all);
+    }
+    for (size_t i = 0; rc >= 0 && i < s->queue_count && !s->is_leaving; i++) {
+        rc = scheduler_lead(&s->lock, s->queues[i].name);
+        if (rc >= 0)
+            s->queues[i].is_led = rc == 1;
+    }
+    return rc;
+}
+
+static int enqueue_due(struct scheduler *s)
+{
+    struct conf_list led = queue_names(s, true);
+    int rc = 0;
+
+    for (size_t i = 0; rc >= 0 && i < led.count; i++)
+        rc = queue_enqueue_due(s->redis, led.items[i]);
+    return rc;
+}
+
+static int maintain(struct scheduler *s)
+{
+    struct conf_list led = queue_names(s, true);
+    int rc = 0;
+
+    for (size_t i = 0; rc >= 0 && i < led.count; i++)
+        rc = queue_maintain(s->redis, s->context->options, led.items[i]);
+    return rc;
+}
+
+static int flush_outbox(struct scheduler *s)
+{
+    if (!leads_first_queue(s))
+        return 0;
+    int pushed = outbox_flush(s->pg, s->redis, s->context->options->jobs.outbox_age);
+    if (pushed > 0)
+        log_warn("%d jobs were owed to Redis and are pushed now", pushed);
+    return pushed;
+}
+
+static int sweep(struct scheduler *s)
+{
+    struct conf_list queues = queue_names(s, false);
+
+    if (!leads_first_queue(s))
+        return 0;
+    return sweep_unfinished(s->pg, s->redis, s->context->options, &queues);
+}
+
+static int clean_up(struct scheduler *s)
+{
+    return leads_first_queue(s) ? sweep_expired(s->pg) : 0;
+}
+
+/* In the order in which they are due at the start: nothing is led before `lead`. */
+static struct duty {
+    const char *name;
+    int (*run)(struct scheduler *s);
+    uint64_t every_ms, first_ms;
+    uint64_t due_ms;
+    struct task *task;
+    bool is_complaining;
+} duties[] = {
+    { .name = "lead", .run = lead, .every_ms = 1000 },
+    { .name = "due jobs", .run = enqueue_due, .every_ms = 1000, .first_ms = 100 },
+    { .name = "maintenance", .run = maintain, .every_ms = 30000, .first_ms = 200 },
+    { .name = "outbox", .run = flush_outbox, .every_ms = 2000, .first_ms = 500 },
+    { .name = "sweep", .run = sweep, .every_ms = 60000, .first_ms = 5000 },
+    { .name = "clean-up", .run = clean_up, .every_ms = 600000, .first_ms = 30000 },
+};
+#define DUTY_COUNT (sizeof(duties) / sizeof(duties[0]))
+
+static void do_duty(void *arg)
+{
+    struct duty *duty = arg;
+    struct scheduler *s = &scheduler;
+    int rc = duty->run(s);
+
+    /* Said once when it starts to fail, and once when it works again. */
+    if (rc < 0 && !duty->is_complaining)
+        log_warn("scheduler: %s failed (%s); trying on", duty->name, strerror(-rc));
+    else if (rc >= 0 && duty->is_complaining)
+        log_info("scheduler: %s works again", duty->name);
+    duty->is_complaining = rc < 0;
+    if (!s->is_ready) {
+        s->is_ready = true;
+        role_ready(s->context);
+    }
+}
+
+static void duty_ended(void *arg, enum task_outcome outcome)
+{
+    struct duty *duty = arg;
+
+    (void)outcome;
+    duty->task = NULL;
+    duty->due_ms = clock_ms() + duty->every_ms;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    uint64_t now = clock_ms();
+
+    (void)timer;
+    for (size_t i = 0; i < DUTY_COUNT; i++) {
+        struct duty *duty = &duties[i];
+
+        if (!duty->task && duty->due_ms <= now)
+            duty->task = task_spawn(&(struct task_spec){
+                .name = duty->name, .run = do_duty, .arg = duty, .on_end = duty_ended });
+    }
+}
+
+/* Tests and small installations want small ages served in small steps. */
+static void set_due_times(const struct options *options)
+{
+    uint64_t now = clock_ms();
+
+    for (size_t i = 0; i < DUTY_COUNT; i++) {
+        uint64_t age = duties[i].run == flush_outbox ? options->jobs.outbox_age
+                       : duties[i].run == sweep      ? options->jobs.sweep_age
+                                                     : UINT64_MAX;
+
+        duties[i].due_ms = now + duties[i].first_ms;
+        if (duties[i].every_ms > age)
+            duties[i].every_ms = age > TICK_MS ? age : TICK_MS;
+    }
+}
+
+/* ---- leaving: the locks are given back, so that another leads at once ---- */
+
+static void say_goodbye(void *arg)
+{
+    struct scheduler *s = arg;
+    struct conf_list all = queue_names(s, false);
+
+    /* All: a lock's answer may have been on its way. Only our own are dropped. */
+    for (size_t i = 0; i < all.count; i++)
+        scheduler_drop(&s->lock, all.items[i]);
+    scheduler_forget(&s->lock);
+}
+
+static void gone(void *arg, enum task_outcome outcome)
+{
+    (void)arg;
+    (void)outcome;
+    task_stop_loop();
+}
+
+static void leave(void *arg)
+{
+    struct scheduler *s = arg;
+
+    if (s->is_leaving)
+        return;
+    s->is_leaving = true;
+    uv_timer_stop(&s->tick);
+    /* A duty is a row of small steps, each safe to stop after. */
+    for (size_t i = 0; i < DUTY_COUNT; i++) {
+        if (duties[i].task)
+            task_cancel(duties[i].task);
+    }
+    task_spawn(&(struct task_spec){ .name = "goodbye",
+                                    .run = say_goodbye,
+                                    .arg = s,
+                                    .timeout_ms = LAST_WORDS_MS,
+                                    .on_end = gone });
+}
+
+int scheduler_run(const struct role_context *context)
+{
+    struct scheduler *s = &scheduler;
+
+    *s = (struct scheduler){ .context = context };
+    task_runtime_init();
+    json_init();
+    s->redis = jobs_queue_redis(context->options, "forkmark-scheduler");
+    s->pg = jobs_pg(context->options, PG_CONNECTIONS, PG_OVERFLOW, "forkmark scheduler",
+                    context->slot);
+    if (!s->redis || !s->pg)
+        return 1;
+    scheduler_init(&s->lock, s->redis);
+    add_configured_queues(s);
+    set_due_times(context->options);
+    role_watch(context, leave, leave, s);
+    uv_timer_init(task_loop(), &s->tick);
+    uv_timer_start(&s->tick, on_tick, 0, TICK_MS);
+    task_run_loop();
+    pg_free(s->pg);
+    redis_free(s->redis);
+    for (size_t i = 0; i < s->queue_count; i++)
+        free(s->queues[i].name);
+    return 0;
+}
