@@ -34,6 +34,22 @@ enum http_status reply_failure(struct request *req, int error);
 enum http_status reply_data(struct request *req, enum http_status status,
                             const char *type, const void *data, size_t length);
 
+/* No body: 204, 304. */
+enum http_status reply_empty(struct request *req, enum http_status status);
+/* An open file of that size; closed when the request ends. */
+enum http_status reply_file(struct request *req, enum http_status status,
+                            const char *type, int fd, size_t size);
+/* The fixed bodies of contract 1.10. They take no memory, so that they can be sent
+ * when there is none left. */
+enum http_status reply_not_found(struct request *req);
+enum http_status reply_too_large(struct request *req);
+enum http_status reply_invalid_json(struct request *req);
+enum http_status reply_internal_error(struct request *req);
+/* 503 with Retry-After. */
+enum http_status reply_unavailable(struct request *req);
+/* Forgets an answer begun. */
+void reply_reset(struct request *req);
+
 /* Adds a header; call any time before the handler returns. Texts are copied. */
 void reply_header(struct request *req, const char *name, const char *value);
 /* Overrides Cache-Control (default for API answers: no-store). */
