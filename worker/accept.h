@@ -1,0 +1,29 @@
+/*
+ * accept.h - new connections, shared fairly between the workers.
+ *
+ * Every worker polls the same listening sockets. One whose connections exceed the
+ * mean by more than one leaves the next to the others for a millisecond; after one
+ * such deferral it accepts whatever the mean, so a hung neighbour starves nobody.
+ * (Measured: design, "Balanced accept". EPOLLEXCLUSIVE made it worse.)
+ */
+#ifndef FORKMARK_WORKER_ACCEPT_H
+#define FORKMARK_WORKER_ACCEPT_H
+
+#include "worker/http.h"
+#include <stdbool.h>
+
+struct accept;
+
+/* Polls the role's listening sockets. Borrows the server, whose http must stand. */
+struct accept *accept_new(struct server *server);
+/* Takes what already waits in the backlog, then listens no more. */
+void accept_stop(struct accept *accept);
+/* Stops, and closes its handles on the loop. The sockets stay open: they are the
+ * role's. */
+void accept_free(struct accept *accept);
+
+/* Whether this worker leaves the next connection to others. */
+bool accept_is_above_mean(struct scoreboard *board, const struct board_slot *own,
+                          uint64_t now_ms);
+
+#endif
