@@ -1,0 +1,199 @@
+/*
+ * worker.c - the HTTP worker: boot, serve, drain.
+ *
+ * One thread, one loop. All that a request may need is made here before the first
+ * connection is accepted, and nothing of it before the fork: connections and loops
+ * do not survive one.
+ */
+#include "worker/worker.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/task.h"
+#include "worker/accept.h"
+#include "worker/access.h"
+#include "worker/client_ip.h"
+#include "worker/headers.h"
+#include "worker/http.h"
+#include "worker/router.h"
+#include "worker/server.h"
+#include "worker/stream.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* How often a drain looks whether everyone has gone. */
+#define DRAIN_LOOK_MS 20
+/* Requests that were ended get this long to send their answers. */
+#define LAST_WORDS_MS 1000
+
+static struct {
+    struct server server;
+    struct accept *accept;
+    char name[48];
+    uv_timer_t drain;
+    uint64_t drain_until;
+    bool is_cancelled;
+} worker;
+
+/* ---- boot ---- */
+
+/* 10,000 streams need 10,000 descriptors; the soft limit is often 1024. */
+static void raise_descriptor_limit(const struct options *options)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)options->server.worker_connections + 256;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
+        log_warn("server.worker_connections is %lld, but this process may open only "
+                 "%llu descriptors (ulimit -n)",
+                 (long long)options->server.worker_connections,
+                 (unsigned long long)limit.rlim_cur);
+}
+
+static struct pg *open_database(const struct options *options, struct board_slot *slot,
+                                const char *name)
+{
+    return pg_new(&(struct pg_options){
+        .url = options->database.url,
+        .ssl_mode = options->database.ssl_mode,
+        .size = (int)options->database.pool_size,
+        .overflow = (int)options->database.max_overflow,
+        .prepared = options->database.prepared,
+        .acquire_timeout_ms = options->database.pool_timeout,
+        .recycle_ms = options->database.pool_recycle,
+        .connect_timeout_ms = options->database.connect_timeout,
+        .statement_timeout_ms = options->database.statement_timeout,
+        .ping_after_ms = options->database.ping_after,
+        .application_name = name,
+        .slot = slot,
+    });
+}
+
+static struct redis *open_redis(const struct options *options, const char *url,
+                                const char *name)
+{
+    struct redis *redis = redis_new(&(struct redis_options){
+        .url = url,
+        .password = options->redis.password,
+        .allow_unverified_tls = options->redis.allow_unverified_ssl,
+        .connect_timeout_ms = options->redis.connect_timeout,
+        .timeout_ms = options->redis.timeout,
+        .breaker_ms = options->redis.breaker,
+        .client_name = name,
+    });
+
+    if (!redis)
+        fatal("redis.url is no address of a Redis");
+    return redis;
+}
+
+static void open_services(struct server *server)
+{
+    const struct options *options = server->options;
+
+    snprintf(worker.name, sizeof(worker.name), "forkmark-worker-%d",
+             (int)server->slot->number);
+    server->pg = open_database(options, server->slot, worker.name);
+    server->redis = open_redis(options, options->redis.url, worker.name);
+    server->cache_redis = options->redis.cache_url[0]
+                              ? open_redis(options, options->redis.cache_url, worker.name)
+                              : server->redis;
+    server->cache = cache_new(server->cache_redis, options->redis.prefix);
+}
+
+static void prepare_handlers(struct server *server)
+{
+    router_init();
+    headers_init(server->options);
+    if (!client_ip_init(server->options))
+        fatal("server.forwarded_allow_ips has an entry that is no address");
+    if (!access_init(server))
+        fatal("an option of `limits` is no limit");
+}
+
+/* ---- drain ---- */
+
+static void on_drain_look(uv_timer_t *timer)
+{
+    struct server *server = &worker.server;
+
+    (void)timer;
+    if (http_connections(server->http) == 0) {
+        task_stop_loop();
+    } else if (clock_ms() >= worker.drain_until) {
+        if (worker.is_cancelled) {
+            log_warn("%zu connections are cut off", http_connections(server->http));
+            task_stop_loop();
+            return;
+        }
+        log_warn("graceful_timeout is over: requests that still run get 503");
+        worker.is_cancelled = true;
+        worker.drain_until = clock_ms() + LAST_WORDS_MS;
+        http_cancel_all(server->http);
+    }
+}
+
+/* The last words come out of graceful_timeout: past it the master kills. */
+static uint64_t drain_time(const struct options *options)
+{
+    uint64_t all = options->server.graceful_timeout;
+
+    return all > 2 * LAST_WORDS_MS ? all - LAST_WORDS_MS - LAST_WORDS_MS / 2 : all / 2;
+}
+
+static void drain(void *arg)
+{
+    struct server *server = arg;
+
+    if (server->draining)
+        return;
+    log_info("draining: %zu connections, %zu event streams",
+             http_connections(server->http), hub_count(server->hub));
+    worker.drain_until = clock_ms() + drain_time(server->options);
+    accept_stop(worker.accept);
+    http_drain(server->http);
+    hub_close_all(server->hub);
+    uv_timer_init(task_loop(), &worker.drain);
+    uv_timer_start(&worker.drain, on_drain_look, 0, DRAIN_LOOK_MS);
+}
+
+static void quick(void *arg)
+{
+    (void)arg;
+    task_stop_loop();
+}
+
+/* ---- the role ---- */
+
+int worker_run(const struct role_context *context)
+{
+    struct server *server = &worker.server;
+
+    server->options = context->options;
+    server->role = context;
+    server->board = context->board;
+    server->slot = context->slot;
+
+    signal(SIGPIPE, SIG_IGN); /* a client that left is an error of its write */
+    raise_descriptor_limit(context->options);
+    task_runtime_init();
+    json_init();
+    prepare_handlers(server);
+    open_services(server);
+    server->http = http_new(server);
+    server->hub = hub_new(server);
+    role_watch(context, drain, quick, server);
+    worker.accept = accept_new(server);
+    role_ready(context);
+
+    task_run_loop();
+
+    /* What is left belongs to a process that ends: the kernel closes it. */
+    return 0;
+}
