@@ -2,8 +2,8 @@
  * replay.c - see replay.h.
  */
 #include "worker/replay.h"
-#include "queries.h"
 #include "jobs/events.h"
+#include "queries.h"
 
 /* The columns of both queries. */
 enum { EVENT_ID, TYPE, SEQUENCE, RUN_ID, BOOKMARK_ID, DATA, ERROR, CATEGORY, CREATED_AT };
