@@ -116,7 +116,6 @@ RETURNING title;
 -- route: primary
 -- params: int user_id, int id
 -- tenant: user_id
--- index: idx_outbox_user_bookmark
 SELECT job_id, queue FROM outbox
 WHERE user_id = $1 AND bookmark_id = $2
 ORDER BY created_at DESC

@@ -5,7 +5,6 @@
 -- route: primary
 -- params: text login
 -- tenant: all: finds the account by what its owner typed, before anybody is known
--- index: idx_users_email_lower
 SELECT id, username, email, password_hash,
        coalesce(account_locked_until > (now() AT TIME ZONE 'UTC'), false) AS is_locked
 FROM (
@@ -22,7 +21,6 @@ LIMIT 1;
 -- route: primary
 -- params: int id, text verified_hash, text new_hash
 -- tenant: id
--- index: users_pkey
 UPDATE users
 SET failed_login_count = 0, account_locked_until = NULL, password_hash = $3
 WHERE id = $1
@@ -37,7 +35,6 @@ RETURNING id;
 -- route: primary
 -- params: int id, int max_attempts, int lockout_seconds
 -- tenant: id
--- index: users_pkey
 UPDATE users
 SET failed_login_count =
         CASE WHEN account_locked_until IS NULL THEN failed_login_count + 1 ELSE 1 END,
@@ -64,14 +61,12 @@ RETURNING id;
 -- route: primary
 -- params: text email
 -- tenant: all: emails are unique over all accounts
--- index: idx_users_email_lower
 SELECT id FROM users WHERE lower(email) = lower($1);
 
 -- name: user_by_username
 -- route: primary
 -- params: text username
 -- tenant: all: names are unique over all accounts
--- index: idx_users_username_lower
 SELECT id, username FROM users WHERE lower(username) = lower($1);
 
 -- Names made of this one and a number that nobody has: small numbers first, some
@@ -80,7 +75,6 @@ SELECT id, username FROM users WHERE lower(username) = lower($1);
 -- route: primary
 -- params: text base
 -- tenant: all: names are unique over all accounts
--- index: idx_users_username_lower
 SELECT c.name
 FROM (
     SELECT lower($1) || n AS name, n FROM generate_series(1, 20) n
@@ -98,7 +92,6 @@ LIMIT 3;
 -- route: primary
 -- params: int id
 -- tenant: id
--- index: users_pkey
 SELECT id, username, email, technology_interests, provider_name, created_at
 FROM users
 WHERE id = $1;
@@ -107,7 +100,6 @@ WHERE id = $1;
 -- route: primary
 -- params: int id, text username
 -- tenant: id
--- index: users_pkey
 UPDATE users SET username = $2 WHERE id = $1;
 
 -- Who came by a provider and never chose a password has one that nobody knows.
@@ -115,7 +107,6 @@ UPDATE users SET username = $2 WHERE id = $1;
 -- route: primary
 -- params: int id
 -- tenant: id
--- index: users_pkey
 SELECT password_hash,
        provider_name IS NOT NULL
            AND coalesce(user_metadata ->> 'password_chosen', '') <> 'true' AS is_unknown
@@ -126,7 +117,6 @@ WHERE id = $1;
 -- route: primary
 -- params: int id, text verified_hash, text new_hash
 -- tenant: id
--- index: users_pkey
 UPDATE users
 SET password_hash = $3,
     failed_login_count = 0,

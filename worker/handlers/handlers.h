@@ -10,7 +10,7 @@
 #include "worker/reply.h"
 #include "worker/request.h"
 
-/* auth.c, auth_session.c, auth_account.c */
+/* auth.c, auth_login.c, auth_session.c, auth_account.c */
 enum http_status auth_register(struct request *req);
 enum http_status auth_login(struct request *req);
 enum http_status auth_refresh(struct request *req);
