@@ -308,6 +308,7 @@ def test_what_refresh_refuses(stack):
     register(client, "ann")
     first = login(client, "ann")
     values = cookie_values(first)
+    client.cookies.clear()
 
     def code(answer):
         return answer.status_code, answer.json().get("error")
