@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import socket
-import threading
 import time
 import urllib.parse
 
@@ -300,7 +299,6 @@ def test_delete_by_number(stack, client):
 
 def test_a_deleted_bookmarks_waiting_job_is_taken_back(stack, client, pages):
     # The one consumer is kept busy, so that the second job waits.
-    gate = threading.Event()
     slow = pages.put("/slow", article("Slow", "word"), delay=3)
     busy = client.save(slow)
     wait_until(lambda: pages.hits.get("/slow"), 10, "the consumer is busy")
@@ -310,7 +308,6 @@ def test_a_deleted_bookmarks_waiting_job_is_taken_back(stack, client, pages):
     assert stack.redis.llen("rq:queue:default") == 0
     wait_until(lambda: client.bookmark(busy)["scrape_status"] == "SUCCESS", 10, "the first is done")
     assert "/gone" not in pages.hits
-    gate.set()
 
 
 def delete_by_url(client, text):
