@@ -50,6 +50,9 @@ void conf_value_print(const struct options *options, const struct conf_key *key,
 void conf_print_text(struct buf *out, const char *text);
 void conf_print_list(struct buf *out, const struct conf_list *list);
 void conf_print_count(struct buf *out, const struct conf_count *count);
+/* "1 to 65535", "100ms to 1h"; `word` stands in the middle. */
+bool conf_has_range(const struct conf_key *key);
+void conf_print_range(struct buf *out, const struct conf_key *key, const char *word);
 /* Milliseconds of "30", "500ms", "5m"; false when it is none. */
 bool conf_parse_duration(const char *text, uint64_t *ret_ms);
 bool conf_parse_count(const char *text, struct conf_count *ret);

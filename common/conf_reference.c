@@ -1,11 +1,47 @@
 /*
- * conf_reference.c - the option rows as a reference file and as README's table.
+ * conf_reference.c - the option rows as config/forkmark.conf and as README's table.
+ *
+ * config/generate.c prints them; tests/unit/common/test_options.c fails when the
+ * committed files and the rows differ.
  */
 #include "common/buf.h"
 #include "common/conf.h"
+#include "common/conf_internal.h"
 #include "common/options.h"
-#include <stdio.h>
 #include <string.h>
+
+#define WIDEST_LINE 88
+
+static const char head[] =
+    "# forkmark.conf: every option of forkmark, each with its default (commented out).\n"
+    "#\n"
+    "# Precedence: built-in < this file < environment < command line (--set) < ctl.\n"
+    "# Times are written 30 (seconds), \"500ms\", \"5m\", \"2h\" or \"7d\", sizes 4096, "
+    "\"16K\" or\n"
+    "# \"1M\", lists [ \"a\", \"b\" ] or \"a, b\". Texts may use ${VARIABLE} and "
+    "${VARIABLE:-default}.\n"
+    "# A secret may be \"file:/path\", and its variable's name may have _FILE behind "
+    "it.\n"
+    "#\n"
+    "# `forkmark check --config FILE` says what is wrong with a file. SIGHUP or "
+    "`forkmark "
+    "ctl\n"
+    "# reload` reads it again: [live] applies at once, [new workers] by rolling the\n"
+    "# processes over without losing a request, [restart] when forkmark starts.\n"
+    "#\n"
+    "# This file is written by config/generate.c from the rows of common/options.c.\n";
+
+static const char pools[] =
+    "\n"
+    "    # Consumer pools: any number, each a group with a name of its own.\n"
+    "    #   consumers: number, \"auto\" or \"50%\" of the CPUs; default 1 [live]\n"
+    "    #   queues: in order of priority; default high, default, low [new workers]\n"
+    "    #   user: runs as this user when forkmark is started as root [new workers]\n"
+    "    # pools:\n"
+    "    # {\n"
+    "    #     default: { consumers = 2; queues = [ \"high\", \"default\", \"low\" ]; "
+    "};\n"
+    "    # };\n";
 
 static const char *const type_words[] = {
     [CONF_BOOL] = "true or false",
@@ -24,24 +60,26 @@ static const char *const applies_words[] = {
     [CONF_RESTART] = "restart",
 };
 
-static void add_type(struct buf *out, const struct conf_key *key)
+/* "number, 1 to 65535; PORT [restart]" */
+static void add_facts(struct buf *out, const struct conf_key *key)
 {
     buf_adds(out, type_words[key->type]);
     for (int i = 0; key->type == CONF_ENUM && key->words[i]; i++)
-        buf_addf(out, "%s%s", i ? ", " : " ", key->words[i]);
-    if (key->min != 0 || key->max != 0)
-        buf_addf(out, ", %.15g to %.15g%s%s", key->min, key->max, key->unit ? " " : "",
-                 key->unit ? key->unit : "");
-}
-
-static void add_names(struct buf *out, const struct conf_key *key)
-{
+        buf_addf(out, "%s \"%s\"", i ? "," : "", key->words[i]);
+    if (conf_has_range(key)) {
+        buf_adds(out, ", ");
+        conf_print_range(out, key, " to ");
+    }
     if (key->env)
-        buf_addf(out, "%s%s%s", key->env, key->env_alt ? ", " : "",
-                 key->env_alt ? key->env_alt : "");
+        buf_addf(out, "; %s", key->env);
+    if (key->env && key->env_unit)
+        buf_addf(out, " (in %s)", key->env_unit);
+    if (key->env_alt)
+        buf_addf(out, ", %s", key->env_alt);
+    buf_addf(out, " [%s]", applies_words[key->applies]);
 }
 
-/* Comment lines of at most 78 columns. */
+/* Comment lines, broken between words. */
 static void add_wrapped(struct buf *out, const char *indent, const char *text)
 {
     size_t column = 0;
@@ -49,105 +87,95 @@ static void add_wrapped(struct buf *out, const char *indent, const char *text)
     while (*text) {
         size_t word = strcspn(text, " ");
 
-        if (column > 0 && column + word + 1 > 78) {
+        if (column > 0 && column + word + 1 > WIDEST_LINE) {
             buf_addc(out, '\n');
             column = 0;
         }
-        if (column == 0) {
-            buf_adds(out, indent);
-            column = strlen(indent);
-        } else {
-            buf_addc(out, ' ');
-            column++;
-        }
+        buf_adds(out, column == 0 ? indent : " ");
         buf_add(out, text, word);
-        column += word;
+        column += word + (column == 0 ? strlen(indent) : 1);
         text += word;
         text += strspn(text, " ");
     }
     buf_addc(out, '\n');
 }
 
-static void add_group_start(struct buf *out, const char *group, size_t length)
+static void add_option(struct buf *out, const struct options *defaults,
+                       const struct conf_key *key)
 {
-    buf_addf(out, "\n%.*s:\n{\n", (int)length, group);
+    struct buf facts = BUF_HEAP;
+
+    add_facts(&facts, key);
+    buf_addc(out, '\n');
+    add_wrapped(out, "    # ", key->help);
+    add_wrapped(out, "    # ", facts.data);
+    buf_addf(out, "    # %s = ", strchr(key->path, '.') + 1);
+    options_show(defaults, key, out);
+    buf_adds(out, ";\n");
+    buf_done(&facts);
 }
 
-static void add_pools(struct buf *out)
+static bool is_same_group(const struct conf_key *a, const struct conf_key *b)
 {
-    buf_adds(
-        out,
-        "    # Consumer pools: any number, each a group of its own. Without any: as "
-        "here.\n"
-        "    # consumers: number, \"auto\" or a share; queues: in order of priority;\n"
-        "    # user: runs as this user when started as root. Counts apply live.\n"
-        "    # pools:\n"
-        "    # {\n"
-        "    #     default: { consumers = 2; queues = [ \"high\", \"default\", \"low\" "
-        "]; };\n"
-        "    # };\n");
+    size_t length = strcspn(a->path, ".");
+
+    return strncmp(a->path, b->path, length + 1) == 0;
 }
 
 void conf_write_reference(struct buf *out)
 {
-    size_t count, group_length = 0;
+    size_t count;
     const struct conf_key *keys = conf_keys(&count);
-    const char *group = "";
-    struct options *defaults = options_load(&(struct conf_input){ 0 }, out);
+    struct options *defaults = conf_defaults();
 
-    buf_adds(
-        out,
-        "# forkmark.conf: every option, its meaning and its default (commented out).\n"
-        "# Precedence: built-in < this file < environment < command line < ctl.\n"
-        "# Texts may use ${VARIABLE} and ${VARIABLE:-default}; a secret may be\n"
-        "# \"file:/path\". Times: 30, \"500ms\", \"5m\", \"2h\", \"7d\"; sizes: 4096, "
-        "\"16K\".\n"
-        "# `forkmark check --config FILE` says what is wrong with a file; SIGHUP or\n"
-        "# `forkmark ctl reload` applies it. [live] [new workers] [restart] say how.\n");
+    buf_adds(out, head);
     for (size_t i = 0; i < count; i++) {
-        const struct conf_key *key = &keys[i];
-        size_t length = strcspn(key->path, ".");
+        if (i == 0 || !is_same_group(&keys[i - 1], &keys[i])) {
+            int length = (int)strcspn(keys[i].path, ".");
 
-        if (length != group_length || strncmp(group, key->path, length) != 0) {
-            if (group_length)
-                buf_adds(out, "};\n");
-            group = key->path;
-            group_length = length;
-            add_group_start(out, group, length);
-            if (strncmp(key->path, "jobs.", 5) == 0)
-                add_pools(out);
+            buf_addf(out, "\n%.*s:\n{", length, keys[i].path);
+            if (strncmp(keys[i].path, "jobs.", 5) == 0)
+                buf_adds(out, pools);
         }
-        buf_addc(out, '\n');
-        add_wrapped(out, "    # ", key->help);
-        buf_adds(out, "    # ");
-        add_type(out, key);
-        if (key->env) {
-            buf_adds(out, "; ");
-            add_names(out, key);
-        }
-        buf_addf(out, " [%s]\n    # %s = ", applies_words[key->applies],
-                 key->path + length + 1);
-        options_show(defaults, key, out);
-        buf_adds(out, ";\n");
+        add_option(out, defaults, &keys[i]);
+        if (i + 1 == count || !is_same_group(&keys[i], &keys[i + 1]))
+            buf_adds(out, "};\n");
     }
-    buf_adds(out, "};\n");
     options_free(defaults);
+}
+
+/* A bar would end the cell. */
+static void add_cell(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '|')
+            buf_addc(out, '\\');
+        buf_addc(out, *text);
+    }
 }
 
 void conf_write_markdown(struct buf *out)
 {
     size_t count;
     const struct conf_key *keys = conf_keys(&count);
-    struct options *defaults = options_load(&(struct conf_input){ 0 }, out);
+    struct options *defaults = conf_defaults();
 
     buf_adds(out, "| Option | Default | Environment | Applies | Meaning |\n"
                   "| --- | --- | --- | --- | --- |\n");
     for (size_t i = 0; i < count; i++) {
-        buf_addf(out, "| `%s` | `", keys[i].path);
-        options_show(defaults, &keys[i], out);
+        const struct conf_key *key = &keys[i];
+        struct buf value = BUF_HEAP;
+
+        options_show(defaults, key, &value);
+        buf_addf(out, "| `%s` | `", key->path);
+        add_cell(out, buf_text(&value));
         buf_adds(out, "` | ");
-        add_names(out, &keys[i]);
-        buf_addf(out, " | %s | %s |\n", applies_words[keys[i].applies], keys[i].help);
+        if (key->env)
+            buf_addf(out, "`%s`", key->env);
+        buf_addf(out, " | %s | ", applies_words[key->applies]);
+        add_cell(out, key->help);
+        buf_adds(out, " |\n");
+        buf_done(&value);
     }
     options_free(defaults);
 }

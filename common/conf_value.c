@@ -143,10 +143,13 @@ struct conf_list conf_parse_list(struct arena *arena, const char *text)
 static const char *range_error(struct arena *arena, const struct conf_key *key,
                                double value)
 {
-    if ((key->min == 0 && key->max == 0) || (value >= key->min && value <= key->max))
+    struct buf error = BUF_IN(arena);
+
+    if (!conf_has_range(key) || (value >= key->min && value <= key->max))
         return NULL;
-    return arena_printf(arena, "must be between %.15g and %.15g%s%s", key->min, key->max,
-                        key->unit ? " " : "", key->unit ? key->unit : "");
+    buf_adds(&error, "must be between ");
+    conf_print_range(&error, key, " and ");
+    return error.data;
 }
 
 static const char *set_bool(struct options *options, const struct conf_key *key,
@@ -336,6 +339,43 @@ static void print_size(struct buf *out, uint64_t bytes)
         buf_addf(out, "%" PRIu64, bytes);
     else
         print_in_unit(out, bytes, units, 0, 3);
+}
+
+bool conf_has_range(const struct conf_key *key)
+{
+    return key->min != 0 || key->max != 0;
+}
+
+/* A bound as one would write it, but without the quotes. */
+static void print_bound(struct buf *out, const struct conf_key *key, double bound)
+{
+    struct buf text = BUF_HEAP;
+
+    if (key->type == CONF_SECONDS)
+        print_duration(&text, (uint64_t)llround(bound * 1000));
+    else if (key->type == CONF_BYTES)
+        print_size(&text, (uint64_t)bound);
+    else
+        buf_addf(&text, "%.15g", bound);
+    for (const char *c = buf_text(&text); *c; c++) {
+        if (*c != '"')
+            buf_addc(out, *c);
+    }
+    if (key->type == CONF_SECONDS && bound > 0 &&
+        strspn(buf_text(&text), "0123456789") == text.length)
+        buf_addc(out, 's');
+    buf_done(&text);
+}
+
+void conf_print_range(struct buf *out, const struct conf_key *key, const char *word)
+{
+    bool is_plain = key->type != CONF_SECONDS && key->type != CONF_BYTES;
+
+    print_bound(out, key, key->min);
+    buf_adds(out, word);
+    print_bound(out, key, key->max);
+    if (is_plain && key->unit)
+        buf_addf(out, " %s", key->unit);
 }
 
 void conf_print_text(struct buf *out, const char *text)

@@ -142,7 +142,7 @@ static void values_of_each_type(void **state)
         { "auth.access_lifetime=7d", "\"7d\"" },
         { "auth.access_lifetime=36h", "\"36h\"" },
         { "server.keepalive=2h",
-          "! --set: `server.keepalive` must be between 0 and 3600 s; it is \"2h\"" },
+          "! --set: `server.keepalive` must be between 0 and 1h; it is \"2h\"" },
         { "server.keepalive=-1",
           "! --set: `server.keepalive` must be a time such as 30, \"500ms\", \"5m\", "
           "\"2h\" or \"7d\"; it is \"-1\"" },
@@ -155,6 +155,11 @@ static void values_of_each_type(void **state)
         { "server.body_limit=1M", "\"1M\"" },
         { "server.body_limit=2MiB", "\"2M\"" },
         { "server.body_limit=1G", "\"1G\"" },
+        { "server.body_limit=1",
+          "! --set: `server.body_limit` must be between 1K and 1G; it is \"1\"" },
+        { "server.backlog=0",
+          "! --set: `server.backlog` must be between 1 and 65535 connections; it is "
+          "\"0\"" },
         { "server.body_limit=1X",
           "! --set: `server.body_limit` must be a size such as 4096, \"16K\" or \"1M\"; "
           "it is \"1X\"" },
