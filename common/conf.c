@@ -266,6 +266,27 @@ bool options_equal(const struct options *a, const struct options *b,
     return is_equal;
 }
 
+void options_keep(struct options *options, const struct options *from,
+                  const struct conf_key *key)
+{
+    size_t count;
+    size_t index = (size_t)(key - conf_keys(&count));
+    struct arena *arena = options->state->arena;
+    const struct conf_entry *entry = &from->state->entries[index];
+    struct buf error = BUF_HEAP;
+    struct conf_context context = { .options = options,
+                                    .errors = &error,
+                                    .origin = entry->source.origin,
+                                    .where = arena_strdup(arena, entry->source.where) };
+
+    conf_apply(&context, key->path, entry->text);
+    /* A secret's text may name a file that has changed since. */
+    if (key->type == CONF_SECRET)
+        *CONF_FIELD(options, key, char *) =
+            arena_strdup(arena, *CONF_FIELD(from, key, char *));
+    buf_done(&error);
+}
+
 const char *options_missing_secret(const struct options *options)
 {
     if (!*options->auth.secret_key)

@@ -114,6 +114,9 @@ const char *options_missing_secret(const struct options *options);
  */
 bool options_set(struct options *options, const char *path, const char *text,
                  const char *where, struct buf *error);
+/* Takes one value over from another configuration: a change that has to wait. */
+void options_keep(struct options *options, const struct options *from,
+                  const struct conf_key *key);
 /* config/forkmark.conf: every option with its help, default commented out. */
 void conf_write_reference(struct buf *out);
 /* README's table of options, in Markdown. */

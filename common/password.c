@@ -83,10 +83,9 @@ static int hash_new(const char *password, int rounds, char ret[PASSWORD_HASH_SIZ
                           sizeof(setting)))
         return -EINVAL;
     const char *hash = bcrypt(password, setting);
-    size_t length = hash ? strlen(hash) : PASSWORD_HASH_SIZE;
-    if (length >= PASSWORD_HASH_SIZE)
+    if (!hash || strlen(hash) >= PASSWORD_HASH_SIZE)
         return -EINVAL;
-    memcpy(ret, hash, length + 1);
+    strcpy(ret, hash);
     return 0;
 }
 
