@@ -1,0 +1,414 @@
+/*
+ * control.c - see control.h. Each command is one row: its words, and the function.
+ */
+#include "master/control.h"
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/master.h"
+#include "master/status.h"
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define CLIENTS_MAX   8
+#define WORDS_MAX     8
+#define REQUEST_BYTES 4096
+
+struct client {
+    struct watch watch;
+    struct control *control; /* NULL: this place is free */
+    struct buf in, out;
+};
+
+struct control {
+    struct watch listening;
+    struct master *master;
+    struct client clients[CLIENTS_MAX];
+};
+
+/* Commands ------------------------------------------------------------------ */
+
+struct command {
+    const char *words; /* "scale <pool> <count>": <x> stands for any word */
+    /* False: refused. `text` is for people; `answer` may get a member "data". */
+    bool (*run)(struct master *m, char *const words[], struct buf *text, cJSON *answer);
+};
+
+static bool run_reload(struct master *m, char *const words[], struct buf *text,
+                       cJSON *answer)
+{
+    (void)words;
+    (void)answer;
+    return reload(m, text);
+}
+
+/* "4", "+1", "-1", or "config" for what the configuration says. */
+static bool parse_count(const struct pool *pool, const char *word, int *ret)
+{
+    char *end;
+
+    if (strcmp(word, "config") == 0) {
+        *ret = pool->configured;
+        return true;
+    }
+    long number = strtol(word, &end, 10);
+    if (end == word || *end || number < -1024 || number > 1024)
+        return false;
+    *ret = (int)number + (*word == '+' || *word == '-' ? pool->wanted : 0);
+    return true;
+}
+
+static const char *pool_word(const char *word)
+{
+    return strncmp(word, "jobs.", 5) == 0 ? word + 5 : word;
+}
+
+static bool run_scale(struct master *m, char *const words[], struct buf *text,
+                      cJSON *answer)
+{
+    struct pool *pool = pool_find(m, pool_word(words[1]));
+    int wanted;
+
+    (void)answer;
+    if (!pool || m->phase != PHASE_SERVING) {
+        buf_addf(text, "there is no pool `%s`%s\n", words[1],
+                 m->phase == PHASE_SERVING ? "" : " yet");
+        return false;
+    }
+    if (!parse_count(pool, words[2], &wanted)) {
+        buf_addf(text, "`%s` is no count; write 4, +1, -1 or config\n", words[2]);
+        return false;
+    }
+    if (wanted < (pool->role->board == BOARD_WORKER ? 1 : 0) ||
+        (pool->role->is_single && wanted > 1)) {
+        buf_addf(text, "%s cannot have %d processes\n", words[1], wanted);
+        return false;
+    }
+    int before = pool->wanted;
+    if (pool_scale(m, pool, wanted) < 0) {
+        buf_addf(text, "%d processes are more than this master has room for (%zu)\n",
+                 wanted, board_slots(m->board));
+        return false;
+    }
+    log_info("scale %s: %d -> %d", pool->name, before, wanted);
+    buf_addf(text, "%s: %d -> %d\n", pool->name, before, wanted);
+    return true;
+}
+
+static bool run_stop(struct master *m, char *const words[], struct buf *text,
+                     cJSON *answer)
+{
+    (void)answer;
+    stop_begin(m, words[1] != NULL);
+    buf_adds(text, "stopping\n");
+    return true;
+}
+
+static const char *const origins[] = {
+    [CONF_BUILT_IN] = "built-in", [CONF_FILE] = "file",       [CONF_ENV] = "environment",
+    [CONF_ARGUMENT] = "argument", [CONF_RUNTIME] = "runtime",
+};
+
+static bool run_show_config(struct master *m, char *const words[], struct buf *text,
+                            cJSON *answer)
+{
+    size_t count;
+    const struct conf_key *keys = conf_keys(&count);
+    cJSON *list = cJSON_AddArrayToObject(answer, "data");
+
+    (void)words;
+    for (size_t i = 0; i < count; i++) {
+        struct conf_source source = options_source(m->options, &keys[i]);
+        struct buf value = BUF_HEAP;
+        cJSON *row = cJSON_CreateObject();
+
+        options_show(m->options, &keys[i], &value);
+        buf_addf(text, "%s = %s  # %s\n", keys[i].path, buf_text(&value), source.where);
+        cJSON_AddStringToObject(row, "key", keys[i].path);
+        cJSON_AddStringToObject(row, "value", buf_text(&value));
+        cJSON_AddStringToObject(row, "origin", origins[source.origin]);
+        cJSON_AddStringToObject(row, "where", source.where);
+        cJSON_AddItemToArray(list, row);
+        buf_done(&value);
+    }
+    return true;
+}
+
+static bool run_status(struct master *m, char *const words[], struct buf *text,
+                       cJSON *answer)
+{
+    cJSON *data = status_json(m);
+
+    (void)words;
+    status_text_tree(data, text);
+    cJSON_AddItemToObject(answer, "data", data);
+    return true;
+}
+
+/* In the order `forkmark ctl --help` lists them. */
+static const struct command commands[] = {
+    { "status", run_status },
+    { "reload", run_reload },
+    { "scale <pool> <count>", run_scale },
+    { "stop", run_stop },
+    { "stop --quick", run_stop },
+    { "show config", run_show_config },
+};
+
+/* Whether the words are an instance of the pattern. */
+static bool matches(const char *pattern, char *const words[], size_t count)
+{
+    size_t at = 0;
+
+    while (*pattern) {
+        size_t length = strcspn(pattern, " ");
+
+        if (at == count || (*pattern != '<' && (strlen(words[at]) != length ||
+                                                memcmp(words[at], pattern, length) != 0)))
+            return false;
+        at++;
+        pattern += length + (pattern[length] == ' ');
+    }
+    return at == count;
+}
+
+static const struct command *find_command(char *const words[], size_t count)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (matches(commands[i].words, words, count))
+            return &commands[i];
+    return NULL;
+}
+
+/* {"words":[...]} to texts that live as long as `request`. */
+static bool read_words(const cJSON *request, char *words[WORDS_MAX + 1],
+                       size_t *ret_count)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(request, "words"), *item;
+    size_t count = 0;
+
+    cJSON_ArrayForEach(item, list)
+    {
+        if (!cJSON_IsString(item) || count == WORDS_MAX)
+            return false;
+        words[count++] = item->valuestring;
+    }
+    words[count] = NULL;
+    *ret_count = count;
+    return count > 0;
+}
+
+static void answer(struct master *m, const char *line, struct buf *out)
+{
+    cJSON *request = cJSON_Parse(line), *reply = cJSON_CreateObject();
+    char *words[WORDS_MAX + 1], *printed;
+    struct buf text = BUF_HEAP;
+    size_t count;
+    bool is_ok = false;
+
+    if (!read_words(request, words, &count)) {
+        buf_adds(&text, "no command\n");
+    } else {
+        const struct command *command = find_command(words, count);
+
+        if (command)
+            is_ok = command->run(m, words, &text, reply);
+        else
+            buf_addf(&text, "unknown command `%s`; see forkmark ctl --help\n", words[0]);
+    }
+    cJSON_AddBoolToObject(reply, "ok", is_ok);
+    cJSON_AddStringToObject(reply, "text", buf_text(&text));
+    printed = cJSON_PrintUnformatted(reply);
+    buf_addf(out, "%s\n", printed ? printed : "{\"ok\":false,\"text\":\"no memory\"}");
+    cJSON_free(printed);
+    cJSON_Delete(reply);
+    cJSON_Delete(request);
+    buf_done(&text);
+}
+
+/* Connections --------------------------------------------------------------- */
+
+static void close_client(struct client *client)
+{
+    master_unwatch(client->control->master, &client->watch);
+    close(client->watch.fd);
+    buf_done(&client->in);
+    buf_done(&client->out);
+    client->control = NULL;
+}
+
+static void send_answer(struct client *client)
+{
+    ssize_t sent = send(client->watch.fd, client->out.data, client->out.length,
+                        MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (sent < 0 && errno != EAGAIN) {
+        close_client(client);
+        return;
+    }
+    if (sent > 0)
+        buf_consume(&client->out, (size_t)sent);
+    if (client->out.length == 0)
+        close_client(client);
+    else
+        master_watch(client->control->master, &client->watch, EPOLLOUT);
+}
+
+static void on_client(struct watch *watch, uint32_t events)
+{
+    struct client *client =
+        (struct client *)((char *)watch - offsetof(struct client, watch));
+    char chunk[1024];
+
+    if (events & EPOLLOUT) {
+        send_answer(client);
+        return;
+    }
+    ssize_t got = recv(watch->fd, chunk, sizeof(chunk), MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN)
+        return;
+    if (got <= 0 || client->in.length + (size_t)got > REQUEST_BYTES) {
+        close_client(client);
+        return;
+    }
+    buf_add(&client->in, chunk, (size_t)got);
+    char *end = memchr(client->in.data, '\n', client->in.length);
+    if (!end)
+        return;
+    *end = '\0';
+    answer(client->control->master, client->in.data, &client->out);
+    send_answer(client);
+}
+
+/* Only those who could end this process by a signal may command it. */
+static bool may_command(int fd)
+{
+    struct ucred peer;
+    socklen_t length = sizeof(peer);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
+        (peer.uid == 0 || peer.uid == geteuid()))
+        return true;
+    log_warn("the control socket was used by user %u: refused", (unsigned)peer.uid);
+    return false;
+}
+
+static struct client *free_client(struct control *control)
+{
+    for (size_t i = 0; i < CLIENTS_MAX; i++)
+        if (!control->clients[i].control)
+            return &control->clients[i];
+    return NULL;
+}
+
+static void on_connect(struct watch *watch, uint32_t events)
+{
+    struct control *control =
+        (struct control *)((char *)watch - offsetof(struct control, listening));
+    int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct client *client = free_client(control);
+
+    (void)events;
+    if (fd < 0)
+        return;
+    if (!client || !may_command(fd)) {
+        close(fd);
+        return;
+    }
+    *client = (struct client){ .watch = { fd, on_client }, .control = control };
+    if (!master_watch(control->master, &client->watch, EPOLLIN))
+        close_client(client);
+}
+
+/* The socket ---------------------------------------------------------------- */
+
+char *control_path(const struct options *options, const struct data *data,
+                   bool is_embedded)
+{
+    struct buf path = BUF_HEAP;
+    int port = (int)options->server.port;
+
+    if (*options->server.control)
+        buf_adds(&path, options->server.control);
+    else if (is_embedded)
+        buf_addf(&path, "%s/control", data->sockets);
+    else if (geteuid() == 0)
+        buf_addf(&path, "/run/forkmark-%d.control", port);
+    else
+        buf_addf(&path, "/tmp/forkmark-%u-%d.control", (unsigned)geteuid(), port);
+    return path.data;
+}
+
+static int bind_socket(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -errno;
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        close(fd);
+        return -ENAMETOOLONG;
+    }
+    memcpy(address.sun_path, path, strlen(path));
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
+        close(fd);
+        return -EADDRINUSE;
+    }
+    unlink(path);
+    mode_t mask = umask(0177);
+    int rc = bind(fd, (struct sockaddr *)&address, sizeof(address));
+    if (rc == 0)
+        rc = listen(fd, CLIENTS_MAX);
+    int error = errno;
+    umask(mask);
+    if (rc < 0)
+        close(fd);
+    return rc < 0 ? -error : fd;
+}
+
+bool control_open(struct master *m, struct buf *error)
+{
+    struct control *control = calloc(1, sizeof(*control));
+
+    m->control_path = control_path(m->options, &m->services.data, m->services.is_used);
+    int fd = control ? bind_socket(m->control_path) : -ENOMEM;
+    if (fd < 0) {
+        buf_addf(error, "cannot open the control socket %s: %s; see server.control",
+                 m->control_path,
+                 fd == -EADDRINUSE ? "another forkmark has it" : strerror(-fd));
+        free(control);
+        free(m->control_path);
+        m->control_path = NULL;
+        return false;
+    }
+    control->master = m;
+    control->listening = (struct watch){ fd, on_connect };
+    m->control = control;
+    return master_watch(m, &control->listening, EPOLLIN);
+}
+
+void control_close(struct master *m)
+{
+    struct control *control = m->control;
+
+    if (!control)
+        return;
+    for (size_t i = 0; i < CLIENTS_MAX; i++)
+        if (control->clients[i].control)
+            close_client(&control->clients[i]);
+    close(control->listening.fd);
+    unlink(m->control_path);
+    free(m->control_path);
+    free(control);
+    m->control = NULL;
+    m->control_path = NULL;
+}

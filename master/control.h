@@ -1,0 +1,25 @@
+/*
+ * control.h - the control socket: an operator's commands to the running master.
+ *
+ * One request a connection: a line of JSON, {"words":["scale","web","+1"]}. One
+ * answer, a line as well: {"ok":true,"text":"...", "data":...}, or {"ok":false,
+ * "text":"why"}. Only root and the master's own user are heard.
+ */
+#ifndef FORKMARK_MASTER_CONTROL_H
+#define FORKMARK_MASTER_CONTROL_H
+
+#include "common/options.h"
+#include "master/data.h"
+#include <stdbool.h>
+
+struct buf;
+struct master;
+
+/* Where the socket of this configuration is. The caller frees it. */
+char *control_path(const struct options *options, const struct data *data,
+                   bool is_embedded);
+
+bool control_open(struct master *m, struct buf *error);
+void control_close(struct master *m); /* never opened is fine */
+
+#endif

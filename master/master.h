@@ -1,0 +1,113 @@
+/*
+ * master.h - what the parts of the master share.
+ *
+ * One thread, one loop (arbiter.c), no library that a fork would split in two:
+ * no libuv, TLS, libpq or Redis client. Each part keeps its state in a structure
+ * of its own, here in one place, and offers at most one *turn* function, which
+ * the loop calls whenever something happened or its time has come.
+ */
+#ifndef FORKMARK_MASTER_MASTER_H
+#define FORKMARK_MASTER_MASTER_H
+
+#include "common/options.h"
+#include "common/scoreboard.h"
+#include "master/account.h"
+#include "master/listener.h"
+#include "master/pool.h"
+#include "master/services.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct control;
+
+/* A descriptor the loop looks at. Embedded in whoever owns the descriptor. */
+struct watch {
+    int fd;
+    void (*call)(struct watch *watch, uint32_t events);
+};
+
+enum master_phase {
+    PHASE_SERVICES, /* waiting for the embedded services */
+    PHASE_MIGRATE,  /* a short-lived child brings the schema up to date */
+    PHASE_SERVING,
+    PHASE_STOPPING, /* see stop.c */
+    PHASE_GONE,     /* nothing left: the loop ends */
+};
+
+enum stop_stage {
+    STOP_NONE,
+    STOP_LINGER, /* no new connections; workers empty the backlog */
+    STOP_DRAIN,  /* children finish what they have */
+    STOP_SERVICES,
+};
+
+struct master {
+    const struct conf_input *input; /* what a reload reads again */
+    struct options *options;
+    struct scoreboard *board;
+    struct account account;
+    pid_t pid;
+
+    struct child *children; /* one for each slot of the scoreboard, same index */
+    struct pool pools[POOLS_MAX];
+    size_t pool_count;
+    unsigned generation; /* of the options; grows when children must be replaced */
+    bool was_announced;  /* the "ready" line is written once */
+
+    struct listeners listeners;
+    struct services services;
+    bool embedded[SERVICE_COUNT];
+    struct control *control;
+    char *control_path;
+    char *pid_file; /* NULL: none written */
+
+    enum master_phase phase;
+    pid_t migration; /* the child that migrates; 0: none */
+    uint64_t migration_since, migration_at;
+    bool migration_was_away; /* said already */
+    enum stop_stage stop;
+    bool stop_is_quick;
+    uint64_t stop_at; /* when the present stage has had its time */
+    int exit_status;
+
+    int epoll_fd, notify_fd;
+    struct watch signals, notify;
+    uint64_t now;         /* clock_ms() at this turn */
+    uint64_t awake_since; /* since when this process has been punctual, see watch.c */
+};
+
+/* arbiter.c */
+void master_init(struct master *m, struct options *options, size_t slots);
+void master_done(struct master *m);
+int master_run(struct master *m); /* the exit status */
+bool master_watch(struct master *m, struct watch *watch, uint32_t events);
+void master_unwatch(struct master *m, struct watch *watch);
+
+/* start.c: services, then the schema, then the children. */
+uint64_t start_turn(struct master *m);
+bool start_reaped(struct master *m, pid_t pid, int status);
+
+/* watch.c: silent children and overdue jobs. */
+uint64_t watch_turn(struct master *m);
+void watch_note_lateness(struct master *m, uint64_t expected_ms, uint64_t elapsed_ms);
+
+/* stop.c */
+void stop_begin(struct master *m, bool quick);
+uint64_t stop_turn(struct master *m);
+
+/* reload.c: false: nothing changed, `report` says why; else it lists the changes. */
+bool reload(struct master *m, struct buf *report);
+
+/* No turn needed before this: only an event. */
+#define NEVER UINT64_MAX
+
+static inline uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* "signal 9 (Killed)" or "exit status 3"; in a static buffer. */
+const char *status_text(int status);
+
+#endif

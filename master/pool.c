@@ -1,0 +1,491 @@
+/*
+ * pool.c - see pool.h.
+ */
+#include "master/pool.h"
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/master.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define PAUSE_FIRST_MS 100
+#define PAUSE_MAX_MS   30000
+
+uint64_t pool_pause_ms(unsigned failures)
+{
+    if (failures <= 1)
+        return 0; /* the first young death may be an accident: again at once */
+    if (failures > 10)
+        return PAUSE_MAX_MS;
+    uint64_t pause = (uint64_t)PAUSE_FIRST_MS << (failures - 2);
+    return pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS;
+}
+
+void child_title(const struct pool *pool, int number, char *text, size_t room)
+{
+    if (pool->role->is_single)
+        snprintf(text, room, "%s", pool->role->name);
+    else if (pool->role->board == BOARD_CONSUMER)
+        snprintf(text, room, "%s %s %d", pool->role->name, pool->name, number);
+    else
+        snprintf(text, room, "%s %d", pool->role->name, number);
+}
+
+struct pool *pool_find(struct master *m, const char *name)
+{
+    for (size_t i = 0; i < m->pool_count; i++)
+        if (strcmp(m->pools[i].name, name) == 0 && !m->pools[i].is_removed)
+            return &m->pools[i];
+    return NULL;
+}
+
+/* A removed pool's place is free once its last child has gone. */
+static struct pool *free_place(struct master *m)
+{
+    for (size_t i = 0; i < m->pool_count; i++) {
+        struct pool *pool = &m->pools[i];
+        bool is_used = !pool->is_removed;
+
+        for (size_t c = 0; c < board_slots(m->board) && !is_used; c++)
+            is_used = m->children[c].pid && m->children[c].pool == pool;
+        if (!is_used)
+            return pool;
+    }
+    return m->pool_count < POOLS_MAX ? &m->pools[m->pool_count++] : NULL;
+}
+
+struct pool *pool_add(struct master *m, const struct role *role, const char *name,
+                      int wanted)
+{
+    struct pool *pool = free_place(m);
+
+    if (!pool)
+        return NULL;
+    memset(pool, 0, sizeof(*pool));
+    pool->role = role;
+    pool->configured = pool->wanted = wanted;
+    snprintf(pool->name, sizeof(pool->name), "%s", name);
+    return pool;
+}
+
+/* Children ------------------------------------------------------------------ */
+
+static bool is_of(const struct child *child, const struct pool *pool)
+{
+    return child->pid != 0 && child->pool == pool;
+}
+
+static bool is_current(const struct child *child)
+{
+    return child->generation == child->pool->generation;
+}
+
+static int number_of(const struct master *m, const struct child *child)
+{
+    return board_slot(m->board, (size_t)(child - m->children))->number;
+}
+
+static const char *name_of(const struct master *m, const struct child *child)
+{
+    static char text[48];
+
+    child_title(child->pool, number_of(m, child), text, sizeof(text));
+    return text;
+}
+
+/* What a pool has, counted once a turn. */
+struct census {
+    int total;                     /* not draining */
+    int starting;                  /* of these, not ready yet */
+    int old;                       /* of these, of an older generation */
+    struct child *oldest, *newest; /* by number, the next to drain */
+};
+
+static struct census count_children(const struct master *m, const struct pool *pool)
+{
+    struct census census = { 0 };
+
+    for (size_t i = 0; i < board_slots(m->board); i++) {
+        struct child *child = &m->children[i];
+
+        if (!is_of(child, pool) || child->is_draining)
+            continue;
+        census.total++;
+        census.starting += !child->was_ready;
+        if (!is_current(child)) {
+            census.old++;
+            if (!census.oldest || number_of(m, child) < number_of(m, census.oldest))
+                census.oldest = child;
+        }
+        if (!census.newest || number_of(m, child) > number_of(m, census.newest))
+            census.newest = child;
+    }
+    return census;
+}
+
+int pool_running(const struct master *m, const struct pool *pool)
+{
+    return count_children(m, pool).total;
+}
+
+int pool_ready(const struct master *m, const struct pool *pool)
+{
+    struct census census = count_children(m, pool);
+
+    return census.total - census.starting;
+}
+
+/* The lowest number no child of the pool has, draining ones included. */
+static int free_number(const struct master *m, const struct pool *pool)
+{
+    for (int number = 1;; number++) {
+        bool is_taken = false;
+
+        for (size_t i = 0; i < board_slots(m->board) && !is_taken; i++)
+            is_taken =
+                is_of(&m->children[i], pool) && number_of(m, &m->children[i]) == number;
+        if (!is_taken)
+            return number;
+    }
+}
+
+/* Orphans: RQ names of dead consumers, whose jobs the next ones take back. */
+
+static void orphan_add(struct pool *pool, const char *rq_name)
+{
+    if (!*rq_name)
+        return;
+    if (pool->orphan_count == POOL_ORPHANS_MAX) {
+        log_warn("pool %s: too many dead consumers at once; the job of %s waits for "
+                 "its registry's deadline",
+                 pool->name, rq_name);
+        return;
+    }
+    snprintf(pool->orphans[pool->orphan_count++], sizeof(pool->orphans[0]), "%s",
+             rq_name);
+}
+
+static void orphan_take(struct pool *pool, char ret_name[40])
+{
+    ret_name[0] = '\0';
+    if (pool->orphan_count == 0)
+        return;
+    memcpy(ret_name, pool->orphans[0], sizeof(pool->orphans[0]));
+    pool->orphan_count--;
+    memmove(pool->orphans[0], pool->orphans[1],
+            pool->orphan_count * sizeof(pool->orphans[0]));
+}
+
+/* One more child. False when there is no slot or no process to be had. */
+static bool start_child(struct master *m, struct pool *pool)
+{
+    int slot = board_take(m->board, pool->role->board, free_number(m, pool), pool->name);
+
+    if (slot < 0) {
+        log_warn("pool %s: no slot is free for one more process", pool->name);
+        pool->fork_at = m->now + 1000;
+        return false;
+    }
+    struct child *child = &m->children[slot];
+    *child = (struct child){
+        .pool = pool,
+        .generation = pool->generation,
+        .attempt = pool->failures,
+    };
+    orphan_take(pool, child->predecessor);
+    pid_t pid = spawn_child(m, child, slot);
+    if (pid < 0) {
+        log_error("%s cannot be forked: %s; again in a second", name_of(m, child),
+                  strerror(-pid));
+        orphan_add(pool, child->predecessor);
+        board_release(m->board, slot);
+        pool->fork_at = m->now + 1000;
+        return false;
+    }
+    child->pid = pid;
+    log_debug("%s started with pid %d", name_of(m, child), (int)pid);
+    return true;
+}
+
+/*
+ * A worker's drain has graceful_timeout. A consumer finishes its job, however long
+ * that may take (watch.c knows the job's deadline); only the final stop hurries it.
+ */
+void child_drain(struct master *m, struct child *child, uint64_t now)
+{
+    bool is_unlimited = child->pool->role->finishes_jobs && m->phase != PHASE_STOPPING;
+
+    child->is_draining = true;
+    child->kill_at = is_unlimited ? 0 : now + m->options->server.graceful_timeout;
+    log_debug("%s (pid %d) drains", name_of(m, child), (int)child->pid);
+    kill(child->pid, SIGTERM);
+}
+
+/* Notes who became ready since the last turn. */
+static void note_ready(struct master *m, struct pool *pool)
+{
+    for (size_t i = 0; i < board_slots(m->board); i++) {
+        struct child *child = &m->children[i];
+
+        if (!is_of(child, pool) || child->was_ready ||
+            board_slot(m->board, i)->state < BOARD_READY)
+            continue;
+        child->was_ready = true;
+        child->predecessor[0] = '\0';
+        pool->failures = 0;
+        pool->fork_at = 0;
+        log_debug("%s (pid %d) is ready", name_of(m, child), (int)child->pid);
+    }
+}
+
+/*
+ * While an older generation is there: one in, one out. Whoever is new must be ready
+ * before somebody old leaves; if it never gets ready, the old ones serve on.
+ */
+static void roll(struct master *m, struct pool *pool, struct census *census)
+{
+    if (census->old == 0 || census->starting > 0)
+        return;
+    if (census->total > pool->wanted)
+        child_drain(m, census->oldest, m->now);
+    else if (m->now >= pool->fork_at)
+        start_child(m, pool);
+    else
+        return;
+    *census = count_children(m, pool);
+}
+
+static uint64_t balance(struct master *m, struct pool *pool)
+{
+    struct census census = count_children(m, pool);
+
+    roll(m, pool, &census);
+    while (census.old == 0 && census.total > pool->wanted) {
+        child_drain(m, census.newest, m->now);
+        census = count_children(m, pool);
+    }
+    while (census.total < pool->wanted) {
+        if (m->now < pool->fork_at)
+            return pool->fork_at;
+        /* After young deaths one child alone shows whether it works again. */
+        if (pool->failures > 0 && census.starting > 0)
+            return NEVER;
+        if (!start_child(m, pool))
+            return pool->fork_at;
+        census = count_children(m, pool);
+    }
+    return NEVER;
+}
+
+/* The final word to those that should have ended by now. */
+static uint64_t hurry(struct master *m)
+{
+    uint64_t next = NEVER;
+
+    for (size_t i = 0; i < board_slots(m->board); i++) {
+        struct child *child = &m->children[i];
+
+        if (!child->pid || !child->kill_at)
+            continue;
+        if (m->now < child->kill_at) {
+            next = sooner(next, child->kill_at);
+            continue;
+        }
+        log_warn("%s (pid %d) did not end in time: killed", name_of(m, child),
+                 (int)child->pid);
+        board_shared(m->board)->kills++;
+        child->kill_at = 0;
+        kill(child->pid, SIGKILL);
+    }
+    return next;
+}
+
+uint64_t pools_turn(struct master *m)
+{
+    uint64_t next = hurry(m);
+
+    if (m->phase != PHASE_SERVING)
+        return next;
+    for (size_t i = 0; i < m->pool_count; i++) {
+        note_ready(m, &m->pools[i]);
+        next = sooner(next, balance(m, &m->pools[i]));
+    }
+    return next;
+}
+
+/* Deaths -------------------------------------------------------------------- */
+
+/* Several deaths of one round count once: only those forked since the last one. */
+static void note_young_death(struct master *m, struct child *child)
+{
+    struct pool *pool = child->pool;
+
+    if (child->attempt != pool->failures)
+        return;
+    pool->failures++;
+    uint64_t pause = pool_pause_ms(pool->failures);
+    pool->fork_at = m->now + pause;
+    if (pause > 0)
+        log_warn("pool %s: %u starts failed, next in %.1f s", pool->name, pool->failures,
+                 (double)pause / 1000);
+}
+
+static void say_death(struct master *m, const struct child *child, int status)
+{
+    const struct board_slot *slot = board_slot(m->board, (size_t)(child - m->children));
+    struct board_doing doing = { 0 };
+    const char *when = child->was_ready ? "" : " before it was ready";
+
+    board_read_doing(slot, &doing);
+    if (child->is_draining && status == 0)
+        log_debug("%s (pid %d) ended", name_of(m, child), (int)child->pid);
+    else if (doing.since_ms)
+        log_error("%s (pid %d) died%s: %s, while at %s [%s]", name_of(m, child),
+                  (int)child->pid, when, status_text(status), doing.what, doing.id);
+    else
+        log_error("%s (pid %d) died%s: %s", name_of(m, child), (int)child->pid, when,
+                  status_text(status));
+}
+
+/* What a dead consumer may still have held: its own job, and its predecessor's. */
+static void leave_orphans(struct child *child, const struct board_slot *slot, int status)
+{
+    char rq_name[sizeof(slot->rq_name)];
+
+    if (child->is_draining && status == 0)
+        return; /* it said good-bye to Redis itself */
+    memcpy(rq_name, slot->rq_name, sizeof(rq_name));
+    rq_name[sizeof(rq_name) - 1] = '\0';
+    if (!child->was_ready)
+        orphan_add(child->pool, child->predecessor);
+    orphan_add(child->pool, rq_name);
+}
+
+bool pools_reaped(struct master *m, pid_t pid, int status)
+{
+    for (size_t i = 0; i < board_slots(m->board); i++) {
+        struct child *child = &m->children[i];
+        struct board_slot *slot = board_slot(m->board, i);
+
+        if (child->pid != pid)
+            continue;
+        note_ready(m, child->pool); /* it may have become so since the last turn */
+        if (m->phase != PHASE_STOPPING || status != 0)
+            say_death(m, child, status);
+        if (child->pool->role->board == BOARD_CONSUMER)
+            leave_orphans(child, slot, status);
+        if (!child->was_ready && !child->is_draining)
+            note_young_death(m, child);
+        if (!child->is_draining)
+            board_shared(m->board)->restarts++;
+        board_release(m->board, (int)i);
+        *child = (struct child){ 0 };
+        return true;
+    }
+    return false;
+}
+
+size_t pools_left(const struct master *m)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < board_slots(m->board); i++)
+        left += m->children[i].pid != 0;
+    return left;
+}
+
+void pools_signal(struct master *m, int signum)
+{
+    for (size_t i = 0; i < board_slots(m->board); i++)
+        if (m->children[i].pid)
+            kill(m->children[i].pid, signum);
+}
+
+/* Counts -------------------------------------------------------------------- */
+
+int pool_scale(struct master *m, struct pool *pool, int wanted)
+{
+    size_t others = 0;
+
+    for (size_t i = 0; i < m->pool_count; i++)
+        if (&m->pools[i] != pool)
+            others += (size_t)m->pools[i].wanted;
+    /* One slot stays free for a replacement that starts before the old one ends. */
+    if (wanted < 0 || others + (size_t)wanted + 1 > board_slots(m->board))
+        return -ENOSPC;
+    if (wanted > pool->wanted)
+        pool->fork_at = 0; /* somebody asks for it now */
+    pool->wanted = wanted;
+    if (pool->role->board == BOARD_WORKER)
+        board_shared(m->board)->configured_workers = (uint32_t)wanted;
+    return 0;
+}
+
+static void configure(struct master *m, const struct role *role, const char *name,
+                      int count)
+{
+    struct pool *pool = pool_find(m, name);
+    bool is_new = !pool;
+
+    if (is_new)
+        pool = pool_add(m, role, name, 0);
+    if (!pool) {
+        log_error("more than %d pools: %s is not started", POOLS_MAX, name);
+        return;
+    }
+    if (!is_new && pool->configured == count)
+        return; /* what an operator scaled meanwhile stays */
+    pool->configured = count;
+    if (pool_scale(m, pool, count) < 0)
+        log_error("pool %s: %d processes are more than this master has slots for (%zu); "
+                  "a restart makes room",
+                  name, count, board_slots(m->board));
+}
+
+static const struct pool_options *find_options(const struct options *options,
+                                               const char *name)
+{
+    for (size_t i = 0; options && i < options->jobs.pool_count; i++)
+        if (strcmp(options->jobs.pools[i].name, name) == 0)
+            return &options->jobs.pools[i];
+    return NULL;
+}
+
+static bool has_same_work(const struct pool_options *a, const struct pool_options *b)
+{
+    if (strcmp(a->user, b->user) != 0 || a->queues.count != b->queues.count)
+        return false;
+    for (size_t i = 0; i < a->queues.count; i++)
+        if (strcmp(a->queues.items[i], b->queues.items[i]) != 0)
+            return false;
+    return true;
+}
+
+void pools_configure(struct master *m, const struct options *before)
+{
+    const struct options *now = m->options;
+
+    for (size_t i = 0; i < m->pool_count; i++) {
+        struct pool *pool = &m->pools[i];
+        const struct pool_options *was = find_options(before, pool->name);
+        const struct pool_options *is = find_options(now, pool->name);
+
+        if (pool->role->board != BOARD_CONSUMER || pool->is_removed)
+            continue;
+        if (!is) {
+            pool_scale(m, pool, 0);
+            pool->is_removed = true;
+        } else if (was && !has_same_work(was, is)) {
+            pool->generation++;
+        }
+    }
+    configure(m, &role_worker, "web", conf_count_value(&now->server.workers));
+    for (size_t i = 0; i < now->jobs.pool_count; i++)
+        configure(m, &role_consumer, now->jobs.pools[i].name,
+                  conf_count_value(&now->jobs.pools[i].consumers));
+    configure(m, &role_scheduler, "scheduler", now->jobs.scheduler ? 1 : 0);
+}

@@ -1,0 +1,83 @@
+/*
+ * pool.h - how many children of a kind are wanted, and what is done about it.
+ *
+ * A turn looks at each pool and starts, replaces or drains children until what
+ * runs is what is wanted. Deaths of children that had not become ready count as
+ * young: each round of them doubles the pause before the next attempt, which is
+ * made with one child alone; the first that becomes ready clears it.
+ */
+#ifndef FORKMARK_MASTER_POOL_H
+#define FORKMARK_MASTER_POOL_H
+
+#include "master/roles.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct buf;
+struct master;
+
+#define POOLS_MAX        66 /* 64 consumer pools, the workers, the scheduler */
+#define POOL_ORPHANS_MAX 64
+
+struct pool {
+    const struct role *role;
+    char name[32];       /* "web", "default", "scheduler" */
+    int configured;      /* by the configuration */
+    int wanted;          /* the same, unless an operator scaled it */
+    unsigned generation; /* children of an older one are replaced, one in, one out */
+    unsigned failures;   /* rounds of young deaths without a ready child */
+    uint64_t fork_at;    /* not before this */
+    /* RQ worker names of consumers that died; each new consumer inherits one and
+     * takes that one's job back. Oldest first. */
+    char orphans[POOL_ORPHANS_MAX][40];
+    size_t orphan_count;
+    bool is_removed; /* gone from the configuration; its last children drain */
+};
+
+struct child {
+    pid_t pid; /* 0: none in this slot */
+    struct pool *pool;
+    unsigned generation; /* of the pool, at its fork */
+    unsigned attempt;    /* the pool's failures at its fork */
+    bool was_ready;
+    bool is_draining;
+    bool was_killed;      /* by watch.c; said already */
+    uint64_t kill_at;     /* must have ended by then; 0: no limit */
+    char predecessor[40]; /* whose job it was to take back */
+};
+
+/* A new pool, or NULL when there are POOLS_MAX. `name` is copied. */
+struct pool *pool_add(struct master *m, const struct role *role, const char *name,
+                      int wanted);
+struct pool *pool_find(struct master *m, const char *name);
+/* The pools of the options: new ones made, missing ones drained, counts taken over.
+ * A count an operator set stays, unless the configured one changed meanwhile. */
+void pools_configure(struct master *m, const struct options *before);
+
+/* 0, or -ENOSPC when the scoreboard has no room for so many. */
+int pool_scale(struct master *m, struct pool *pool, int wanted);
+int pool_running(const struct master *m, const struct pool *pool); /* not draining */
+int pool_ready(const struct master *m, const struct pool *pool);
+
+uint64_t pools_turn(struct master *m);
+/* Whether it was a child of a pool. */
+bool pools_reaped(struct master *m, pid_t pid, int status);
+/* Children of all pools that are still there. */
+size_t pools_left(const struct master *m);
+void pools_signal(struct master *m, int signum);
+
+/* The pause after so many rounds of young deaths: 0, 0.1, 0.2, 0.4 ... 30 s. */
+uint64_t pool_pause_ms(unsigned failures);
+
+/* "worker 3", "consumer default 1", "scheduler". */
+void child_title(const struct pool *pool, int number, char *text, size_t room);
+void child_drain(struct master *m, struct child *child, uint64_t now);
+
+/* spawn.c: forks the child of that slot. Its pid, or a negative errno. */
+pid_t spawn_child(struct master *m, struct child *child, int slot);
+/* The same surroundings for something short: its exit status is run()'s. */
+pid_t spawn_short(struct master *m, const char *name,
+                  int (*run)(const struct options *options));
+
+#endif

@@ -1,0 +1,171 @@
+/*
+ * serve.c - see serve.h.
+ */
+#include "master/serve.h"
+#include "common/buf.h"
+#include "common/log.h"
+#include "master/control.h"
+#include "master/master.h"
+#include "master/title.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The scoreboard cannot grow: room for twice what is configured, and then some. */
+#define SPARE_SLOTS 32
+#define LEAST_SLOTS 64
+
+_Noreturn static void end_with(const struct buf *errors)
+{
+    fprintf(stderr, "%s%s", buf_text(errors),
+            errors->length > 0 && errors->data[errors->length - 1] == '\n' ? "" : "\n");
+    exit(1);
+}
+
+bool setup_is_embedded(const struct setup *setup)
+{
+    for (int i = 0; i < SERVICE_COUNT; i++)
+        if (setup->embedded[i])
+            return true;
+    return false;
+}
+
+void setup_load(const struct conf_input *input, struct setup *ret)
+{
+    struct buf errors = BUF_HEAP, owned = BUF_HEAP;
+
+    ret->options = options_load_in_child(input, &errors);
+    if (!ret->options)
+        end_with(&errors);
+    const struct options *options = ret->options;
+    buf_addf(&owned, "%s/postgres", options->services.data);
+    if (!account_find(options->server.user, options->server.group, buf_text(&owned),
+                      &ret->account, &errors))
+        end_with(&errors);
+    data_locate(options, &ret->account, &ret->data);
+    memset(ret->embedded, 0, sizeof(ret->embedded));
+    buf_done(&owned);
+    buf_done(&errors);
+}
+
+void setup_choose(struct setup *setup)
+{
+    struct buf errors = BUF_HEAP;
+
+    if (!services_choose(setup->options, &setup->data, setup->embedded, &errors))
+        end_with(&errors);
+    buf_done(&errors);
+}
+
+void setup_complete(struct setup *setup)
+{
+    struct buf errors = BUF_HEAP;
+
+    if (!services_complete(setup->options, &setup->data, setup->embedded, &errors))
+        end_with(&errors);
+    buf_done(&errors);
+}
+
+/* A log file must be writable to children that reopen it after giving up root. */
+static void open_log(const struct setup *setup)
+{
+    const struct options *options = setup->options;
+    int rc = log_open(options->log.path, (enum log_format)options->log.format,
+                      (enum log_level)options->log.level);
+
+    if (rc < 0)
+        fatal("log.path: cannot open %s: %s", options->log.path, strerror(-rc));
+    if (log_fd() > STDERR_FILENO && setup->account.changes &&
+        fchown(log_fd(), setup->account.uid, setup->account.gid) < 0)
+        log_warn("%s cannot be given to %s: %s", options->log.path, setup->account.name,
+                 strerror(errno));
+}
+
+static size_t slots_for(const struct options *options)
+{
+    size_t wanted = (size_t)conf_count_value(&options->server.workers) + 1;
+
+    for (size_t i = 0; i < options->jobs.pool_count; i++)
+        wanted += (size_t)conf_count_value(&options->jobs.pools[i].consumers);
+    wanted = 2 * wanted + SPARE_SLOTS;
+    return wanted < LEAST_SLOTS ? LEAST_SLOTS : wanted;
+}
+
+/* The process a pid file names, if it runs; 0 for none. */
+static pid_t pid_in(const char *path)
+{
+    char text[32] = "";
+    FILE *file = fopen(path, "re");
+
+    if (!file)
+        return 0;
+    if (!fgets(text, sizeof(text), file))
+        text[0] = '\0';
+    fclose(file);
+    long pid = strtol(text, NULL, 10);
+    return pid > 1 && pid != getpid() && kill((pid_t)pid, 0) == 0 ? (pid_t)pid : 0;
+}
+
+/* One that a killed master left names nobody, and is written over. */
+static void write_pid_file(struct master *m, const char *path)
+{
+    if (!*path)
+        return;
+    pid_t other = pid_in(path);
+    if (other)
+        fatal("server.pid_file: %s names process %d, which runs; stop that server, or "
+              "remove the file",
+              path, (int)other);
+    FILE *file = fopen(path, "we");
+    if (!file || fprintf(file, "%d\n", (int)getpid()) < 0 || fclose(file) != 0)
+        fatal("server.pid_file: cannot write %s: %s", path, strerror(errno));
+    m->pid_file = strdup(path);
+}
+
+/* Everything that can be refused is tried before anything is started. */
+static void open_all(struct master *m, struct setup *setup)
+{
+    struct buf error = BUF_HEAP;
+
+    m->account = setup->account;
+    memcpy(m->embedded, setup->embedded, sizeof(m->embedded));
+    if (!services_open(&m->services, m->options, &m->account, &setup->data,
+                       setup->embedded, &error))
+        fatal("%s", buf_text(&error));
+    setup->data = m->services.data; /* it knows its full path now */
+    setup_complete(setup);
+    if (!listeners_open(&m->listeners, m->options, &error) || !control_open(m, &error))
+        fatal("%s", buf_text(&error));
+    write_pid_file(m, m->options->server.pid_file);
+    buf_done(&error);
+}
+
+int serve(const struct conf_input *input)
+{
+    static struct master master; /* found by the leak checker in every child */
+    struct setup setup;
+
+    setup_load(input, &setup);
+    setup_choose(&setup);
+    open_log(&setup);
+    log_info("forkmark %s starts, pid %d%s%s", FORKMARK_VERSION, (int)getpid(),
+             setup.account.changes ? ", children run as " : "",
+             setup.account.changes ? setup.account.name : "");
+    if (setup.data.was_moved && setup_is_embedded(&setup))
+        log_info("user %s cannot reach %s: the data folder is %s", setup.account.name,
+                 setup.options->services.data, setup.data.folder);
+    master_init(&master, setup.options, slots_for(setup.options));
+    master.input = input;
+    open_all(&master, &setup);
+    title_set("forkmark: master");
+
+    int status = master_run(&master);
+    log_info("stopped");
+    options_free(master.options);
+    data_close(&master.services.data);
+    master_done(&master);
+    return status;
+}

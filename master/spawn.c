@@ -1,0 +1,180 @@
+/*
+ * spawn.c - from fork() to a role's run(): what a child leaves behind and gets.
+ */
+#include "common/buf.h"
+#include "common/log.h"
+#include "master/master.h"
+#include "master/title.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+/*
+ * Words of the master to itself are not for its children, and before role_watch()
+ * a USR1 must not end one. TERM, INT and QUIT have their default effect until then,
+ * which is right: a child that is not ready has nothing to finish. (Others keep what
+ * they have: the sanitizers' handlers, for one.)
+ */
+static const struct {
+    int signum;
+    void (*act)(int);
+} dispositions[] = {
+    { SIGCHLD, SIG_DFL }, { SIGHUP, SIG_IGN },   { SIGINT, SIG_DFL },
+    { SIGPIPE, SIG_IGN }, { SIGQUIT, SIG_DFL },  { SIGTERM, SIG_DFL },
+    { SIGTTIN, SIG_IGN }, { SIGTTOU, SIG_IGN },  { SIGUSR1, SIG_IGN },
+    { SIGUSR2, SIG_IGN }, { SIGWINCH, SIG_IGN },
+};
+
+static void reset_signals(void)
+{
+    sigset_t none;
+
+    for (size_t i = 0; i < sizeof(dispositions) / sizeof(dispositions[0]); i++)
+        signal(dispositions[i].signum, dispositions[i].act);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Closes every descriptor but standard input, output, error and those to keep. */
+static void close_others(int *keep, size_t count)
+{
+    unsigned from = STDERR_FILENO + 1;
+
+    qsort(keep, count, sizeof(*keep), by_number);
+    for (size_t i = 0; i < count; i++) {
+        if (keep[i] < (int)from)
+            continue;
+        if (keep[i] > (int)from)
+            close_range(from, (unsigned)keep[i] - 1, 0);
+        from = (unsigned)keep[i] + 1;
+    }
+    close_range(from, ~0U, 0);
+}
+
+static void leave_descriptors(struct master *m, const struct role *role)
+{
+    int keep[LISTENERS_MAX + 2];
+    size_t count = 0;
+
+    keep[count++] = log_fd();
+    keep[count++] = m->notify_fd;
+    if (role->has_listeners)
+        for (size_t i = 0; i < m->listeners.count; i++)
+            keep[count++] = m->listeners.fds[i];
+    close_others(keep, count);
+}
+
+/*
+ * After the change of user, which clears the wish to die with the parent; and the
+ * parent may have died before the wish was made.
+ */
+static void die_with_master(pid_t master)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != master)
+        _exit(0);
+#ifdef FORKMARK_DEBUG
+    prctl(PR_SET_DUMPABLE, 1); /* the leak checker looks into its own process */
+#endif
+}
+
+static const struct pool_options *pool_options_of(const struct options *options,
+                                                  const struct pool *pool)
+{
+    for (size_t i = 0; i < options->jobs.pool_count; i++)
+        if (strcmp(options->jobs.pools[i].name, pool->name) == 0)
+            return &options->jobs.pools[i];
+    return NULL;
+}
+
+/* A pool of consumers may have a user of its own. */
+static struct account account_of(struct master *m, const struct pool_options *pool)
+{
+    struct account account = m->account;
+    struct buf error = BUF_HEAP;
+
+    if (pool && *pool->user && geteuid() == 0 &&
+        !account_find(pool->user, "", NULL, &account, &error))
+        fatal("jobs.pools.%s.user: %s", pool->name, buf_text(&error));
+    return account;
+}
+
+_Noreturn static void be_child(struct master *m, struct child *child,
+                               struct board_slot *slot)
+{
+    const struct role *role = child->pool->role;
+    char name[48], title[64];
+    struct role_context context = {
+        .options = m->options,
+        .board = m->board,
+        .slot = slot,
+        .listeners = role->has_listeners ? m->listeners.fds : NULL,
+        .listener_count = role->has_listeners ? m->listeners.count : 0,
+        .pool = role->board == BOARD_CONSUMER ? pool_options_of(m->options, child->pool)
+                                              : NULL,
+        .notify_fd = m->notify_fd,
+    };
+    struct account account = account_of(m, context.pool);
+
+    memcpy(context.predecessor, child->predecessor, sizeof(context.predecessor));
+    setsid();
+    leave_descriptors(m, role);
+    child_title(child->pool, slot->number, name, sizeof(name));
+    log_set_process(name);
+    snprintf(title, sizeof(title), "forkmark: %s", name);
+    title_set(title);
+    account_become(&account);
+    die_with_master(m->pid);
+    reset_signals();
+    exit(role->run(&context));
+}
+
+pid_t spawn_child(struct master *m, struct child *child, int slot)
+{
+    struct board_slot *of_child = board_slot(m->board, (size_t)slot);
+
+    fflush(NULL); /* what stands in buffers must not be written twice */
+    pid_t pid = fork();
+    if (pid < 0)
+        return -errno;
+    if (pid == 0)
+        be_child(m, child, of_child);
+    of_child->pid = pid;
+    return pid;
+}
+
+_Noreturn static void be_short(struct master *m, const char *name,
+                               int (*run)(const struct options *options))
+{
+    int keep[] = { log_fd() };
+    char title[64];
+
+    setsid();
+    close_others(keep, 1);
+    log_set_process(name);
+    snprintf(title, sizeof(title), "forkmark: %s", name);
+    title_set(title);
+    account_become(&m->account);
+    die_with_master(m->pid);
+    reset_signals();
+    exit(run(m->options));
+}
+
+pid_t spawn_short(struct master *m, const char *name,
+                  int (*run)(const struct options *options))
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        be_short(m, name, run);
+    return pid < 0 ? -errno : pid;
+}

@@ -1,0 +1,223 @@
+/*
+ * status.c - see status.h. Everything comes from the scoreboard; nobody is asked.
+ */
+#include "master/status.h"
+#include "common/buf.h"
+#include "common/clock.h"
+#include "master/master.h"
+#include <stdio.h>
+#include <string.h>
+
+static const char *const states[] = {
+    [BOARD_FREE] = "free",         [BOARD_STARTING] = "starting", [BOARD_READY] = "ready",
+    [BOARD_DRAINING] = "draining", [BOARD_DEAD] = "dead",
+};
+
+static const char *const phases[] = {
+    [PHASE_SERVICES] = "waiting for its services",
+    [PHASE_MIGRATE] = "bringing the schema up to date",
+    [PHASE_SERVING] = "serving",
+    [PHASE_STOPPING] = "stopping",
+    [PHASE_GONE] = "stopped",
+};
+
+static void add_doing(cJSON *row, const struct board_slot *slot, uint64_t now)
+{
+    struct board_doing doing;
+
+    if (!board_read_doing(slot, &doing) || !doing.since_ms)
+        return;
+    cJSON *object = cJSON_AddObjectToObject(row, "doing");
+    cJSON_AddStringToObject(object, "id", doing.id);
+    cJSON_AddStringToObject(object, "what", doing.what);
+    cJSON_AddStringToObject(object, "waiting_on", doing.waiting_on);
+    cJSON_AddNumberToObject(object, "seconds", (double)(now - doing.since_ms) / 1000);
+}
+
+static cJSON *child_json(struct master *m, size_t index, uint64_t now)
+{
+    const struct child *child = &m->children[index];
+    const struct board_slot *slot = board_slot(m->board, index);
+    const struct board_counters *count = &slot->count;
+    cJSON *row = cJSON_CreateObject();
+    char name[48];
+
+    child_title(child->pool, slot->number, name, sizeof(name));
+    cJSON_AddStringToObject(row, "name", name);
+    cJSON_AddNumberToObject(row, "pid", child->pid);
+    cJSON_AddStringToObject(row, "state",
+                            child->is_draining ? "draining" : states[slot->state]);
+    cJSON_AddNumberToObject(row, "age", (double)(now - slot->started_ms) / 1000);
+    cJSON_AddNumberToObject(row, "silent", (double)(now - count->beat_ms) / 1000);
+    if (child->pool->role->board == BOARD_WORKER) {
+        cJSON_AddNumberToObject(row, "connections", count->connections);
+        cJSON_AddNumberToObject(row, "streams", count->streams);
+        cJSON_AddNumberToObject(row, "requests", (double)count->requests);
+        cJSON_AddNumberToObject(row, "errors_5xx", (double)count->errors_5xx);
+    } else {
+        cJSON_AddNumberToObject(row, "jobs_done", (double)count->jobs_done);
+        cJSON_AddNumberToObject(row, "jobs_failed", (double)count->jobs_failed);
+    }
+    cJSON_AddNumberToObject(row, "busy_seconds", (double)count->busy_us / 1e6);
+    add_doing(row, slot, now);
+    return row;
+}
+
+static cJSON *pool_json(struct master *m, struct pool *pool, uint64_t now)
+{
+    cJSON *row = cJSON_CreateObject(), *children;
+
+    cJSON_AddStringToObject(row, "name", pool->name);
+    cJSON_AddStringToObject(row, "role", pool->role->name);
+    cJSON_AddNumberToObject(row, "configured", pool->configured);
+    cJSON_AddNumberToObject(row, "wanted", pool->wanted);
+    cJSON_AddNumberToObject(row, "ready", pool_ready(m, pool));
+    if (pool->failures > 0) {
+        cJSON_AddNumberToObject(row, "failed_starts", pool->failures);
+        cJSON_AddNumberToObject(row, "next_start",
+                                pool->fork_at > now ? (double)(pool->fork_at - now) / 1000
+                                                    : 0);
+    }
+    children = cJSON_AddArrayToObject(row, "children");
+    for (size_t i = 0; i < board_slots(m->board); i++)
+        if (m->children[i].pid && m->children[i].pool == pool)
+            cJSON_AddItemToArray(children, child_json(m, i, now));
+    return row;
+}
+
+static void add_services(cJSON *status, struct master *m)
+{
+    cJSON *list = cJSON_AddArrayToObject(status, "services");
+
+    for (int i = 0; i < SERVICE_COUNT; i++) {
+        const struct service *service = &m->services.services[i];
+
+        if (!m->embedded[i])
+            continue;
+        cJSON *row = cJSON_CreateObject();
+        cJSON_AddStringToObject(row, "name", service->kind->name);
+        cJSON_AddNumberToObject(row, "pid", service->pid);
+        cJSON_AddStringToObject(row, "state", service_state_text(service));
+        cJSON_AddItemToArray(list, row);
+    }
+}
+
+cJSON *status_json(struct master *m)
+{
+    cJSON *status = cJSON_CreateObject();
+    struct board_shared *shared = board_shared(m->board);
+    struct buf where = BUF_HEAP;
+    uint64_t now = clock_ms();
+
+    listeners_describe(&m->listeners, &where);
+    cJSON_AddStringToObject(status, "version", FORKMARK_VERSION);
+    cJSON_AddNumberToObject(status, "pid", m->pid);
+    cJSON_AddStringToObject(status, "phase", phases[m->phase]);
+    cJSON_AddStringToObject(status, "address", buf_text(&where));
+    cJSON_AddNumberToObject(status, "uptime",
+                            (double)(clock_unix() - shared->started_unix));
+    cJSON_AddNumberToObject(status, "restarts", (double)shared->restarts);
+    cJSON_AddNumberToObject(status, "kills", (double)shared->kills);
+    cJSON_AddNumberToObject(status, "reloads", (double)shared->reloads);
+    cJSON_AddNumberToObject(status, "reload_failures", (double)shared->reload_failures);
+    add_services(status, m);
+    cJSON *pools = cJSON_AddArrayToObject(status, "pools");
+    for (size_t i = 0; i < m->pool_count; i++)
+        if (!m->pools[i].is_removed || pool_running(m, &m->pools[i]) > 0)
+            cJSON_AddItemToArray(pools, pool_json(m, &m->pools[i], now));
+    buf_done(&where);
+    return status;
+}
+
+/* The tree ------------------------------------------------------------------ */
+
+static double number(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+    return item ? item->valuedouble : 0;
+}
+
+static const char *text(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+    return cJSON_IsString(item) ? item->valuestring : "";
+}
+
+static void add_age(struct buf *out, double seconds)
+{
+    long whole = (long)seconds;
+
+    if (whole < 60)
+        buf_addf(out, "%lds", whole);
+    else if (whole < 3600)
+        buf_addf(out, "%ldm%02lds", whole / 60, whole % 60);
+    else
+        buf_addf(out, "%ldh%02ldm", whole / 3600, whole / 60 % 60);
+}
+
+static void add_child(const cJSON *child, bool is_worker, struct buf *out)
+{
+    const cJSON *doing = cJSON_GetObjectItemCaseSensitive(child, "doing");
+
+    buf_addf(out, "%-22s pid %-7.0f %-9s ", text(child, "name"), number(child, "pid"),
+             text(child, "state"));
+    add_age(out, number(child, "age"));
+    if (is_worker)
+        buf_addf(out, "  %.0f connections, %.0f requests, %.0f errors",
+                 number(child, "connections"), number(child, "requests"),
+                 number(child, "errors_5xx"));
+    else
+        buf_addf(out, "  %.0f jobs, %.0f failed", number(child, "jobs_done"),
+                 number(child, "jobs_failed"));
+    if (doing)
+        buf_addf(out, "; %s [%s] for %.1f s%s%s", text(doing, "what"), text(doing, "id"),
+                 number(doing, "seconds"),
+                 *text(doing, "waiting_on") ? ", waiting on " : "",
+                 text(doing, "waiting_on"));
+    if (number(child, "silent") >= 1)
+        buf_addf(out, "; silent for %.1f s", number(child, "silent"));
+    buf_addc(out, '\n');
+}
+
+static void add_pool(const cJSON *pool, bool is_last, struct buf *out)
+{
+    const cJSON *children = cJSON_GetObjectItemCaseSensitive(pool, "children"), *child;
+    bool is_worker = strcmp(text(pool, "role"), "worker") == 0;
+
+    buf_addf(out, "%s %-24s %.0f wanted, %.0f ready", is_last ? "└─" : "├─",
+             text(pool, "name"), number(pool, "wanted"), number(pool, "ready"));
+    if (number(pool, "wanted") != number(pool, "configured"))
+        buf_addf(out, " (%.0f configured)", number(pool, "configured"));
+    if (number(pool, "failed_starts") > 0)
+        buf_addf(out, ", %.0f starts failed, next in %.1f s",
+                 number(pool, "failed_starts"), number(pool, "next_start"));
+    buf_addc(out, '\n');
+    cJSON_ArrayForEach(child, children)
+    {
+        buf_addf(out, "%s  %s ", is_last ? " " : "│", child->next ? "├─" : "└─");
+        add_child(child, is_worker, out);
+    }
+}
+
+void status_text_tree(const cJSON *status, struct buf *out)
+{
+    const cJSON *row;
+
+    buf_addf(out, "forkmark %s, pid %.0f, %s at %s, up ", text(status, "version"),
+             number(status, "pid"), text(status, "phase"), text(status, "address"));
+    add_age(out, number(status, "uptime"));
+    buf_addf(out, "\n%.0f restarts, %.0f kills, %.0f reloads (%.0f failed)\n",
+             number(status, "restarts"), number(status, "kills"),
+             number(status, "reloads"), number(status, "reload_failures"));
+    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(status, "services"))
+    {
+        buf_addf(out, "├─ %-24s pid %-7.0f %s\n", text(row, "name"), number(row, "pid"),
+                 text(row, "state"));
+    }
+    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(status, "pools"))
+    {
+        add_pool(row, !row->next, out);
+    }
+}
