@@ -41,12 +41,10 @@ int pg_error_of_state(const char *sqlstate)
 static void log_error_of(const PGresult *result, const char *what, const char *state)
 {
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
 
-    if (!message)
-        message = PQresultErrorMessage(result);
-    log_error("PostgreSQL refuses %s: %s%s%s (SQLSTATE %s)", what, message,
-              detail ? ": " : "", detail ? detail : "", state);
+    /* The detail stays out of the log: it may show a whole row. */
+    log_error("PostgreSQL refuses %s: %s (SQLSTATE %s)", what, message ? message : "",
+              state);
 }
 
 int pg_error_of(const PGresult *result, const char *what)
@@ -56,6 +54,11 @@ int pg_error_of(const PGresult *result, const char *what)
     case PGRES_TUPLES_OK:
     case PGRES_EMPTY_QUERY:
         return 0;
+    case PGRES_COPY_IN:
+    case PGRES_COPY_OUT:
+    case PGRES_COPY_BOTH:
+        log_error("%s: COPY is not for this pool", what);
+        return -EIO;
     default:
         break;
     }

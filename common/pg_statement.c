@@ -83,6 +83,14 @@ static void keep_result(struct pg_connection *connection, PGresult *result)
         connection->result = result;
 }
 
+static bool is_copy(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+
+    return status == PGRES_COPY_IN || status == PGRES_COPY_OUT ||
+           status == PGRES_COPY_BOTH;
+}
+
 /* Yields. 0: connection->result is set; or -ETIMEDOUT, and the connection is shut. */
 static int await_result(struct pg_connection *connection, const char *label,
                         uint64_t deadline)
@@ -97,6 +105,10 @@ static int await_result(struct pg_connection *connection, const char *label,
         }
         pg_connection_check_socket(connection);
         result = PQgetResult(connection->libpq);
+        if (is_copy(result)) { /* has no end that is worth waiting for */
+            connection->in_flight = false;
+            connection->is_lost = true;
+        }
         if (result)
             keep_result(connection, result);
     } while (result && !connection->is_lost);
