@@ -49,8 +49,10 @@ static int insert_bookmark(struct request *req, struct pg_tx *tx,
                                pg_text(title), pg_text(form->notes ? form->notes : ""),
                                pg_text(form->category), pg_text(form->tags)),
                        &rows);
-    if (rc < 0 || rows.count == 0)
+    if (rc < 0)
         return rc;
+    if (rows.count == 0)
+        return 0;
     *ret = (struct saved){ .id = (int32_t)pg_get_int(&rows, 0, 0),
                            .url = form->url,
                            .title = title };
@@ -67,16 +69,20 @@ static int update_duplicate(struct request *req, struct pg_tx *tx,
         tx, &sql_bookmark_find_same,
         PG_ARGS(pg_int(req->user_id), pg_text(form->url), pg_text(form->url_norm)),
         &same);
-    if (rc < 0 || same.count == 0)
+    if (rc < 0)
         return rc;
+    if (same.count == 0)
+        return 0;
     int32_t id = (int32_t)pg_get_int(&same, 0, 0);
     rc = pg_tx_run(tx, &sql_bookmark_update_saved,
                    PG_ARGS(pg_int(req->user_id), pg_int(id), pg_text(form->title),
                            pg_text(form->notes), pg_bool(form->has_tags),
                            pg_text(form->tags)),
                    &updated);
-    if (rc < 0 || updated.count == 0)
+    if (rc < 0)
         return rc;
+    if (updated.count == 0)
+        return 0;
     *ret = (struct saved){ .id = id,
                            .url = pg_get_text(&same, 0, 1),
                            .title = pg_get_text(&updated, 0, 0),
@@ -191,7 +197,7 @@ static enum http_status save_bookmark(struct request *req, bool always_queued)
 {
     const cJSON *body = request_json(req);
     struct bookmark_form form;
-    struct saved saved;
+    struct saved saved = { 0 };
 
     if (!body)
         return request_json_failed(req);

@@ -1,0 +1,131 @@
+/*
+ * pipeline.c - see pipeline.h.
+ */
+#include "jobs/functions/pipeline.h"
+
+#include "common/arena.h"
+#include "common/cache.h"
+#include "common/ids.h"
+#include "common/task.h"
+#include "jobs/events.h"
+#include "jobs/rq/queue.h"
+#include "queries.h"
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define RETRY_DATABASE_S    5
+#define EMBEDDING_TIMEOUT_S 120
+
+struct pipeline pipeline_of(struct job_run *job)
+{
+    return (struct pipeline){ .job = job,
+                              .user_id = (int32_t)job_arg_int(job, "user_id"),
+                              .bookmark_id = (int32_t)job_arg_int(job, "bookmark_id") };
+}
+
+int pipeline_run(struct pipeline *p, struct pg_tx *tx, const struct query *query,
+                 const struct pg_param *more, int count, struct pg_rows *ret)
+{
+    struct pg_param *params =
+        arena_array(p->job->arena, (size_t)count + 2, sizeof(*params));
+
+    params[0] = pg_int(p->user_id);
+    params[1] = pg_int(p->bookmark_id);
+    if (count > 0)
+        memcpy(params + 2, more, (size_t)count * sizeof(*params));
+    return pg_tx_run(tx, query, params, count + 2, ret);
+}
+
+/*
+ * A retry, or a job delivered again, goes on in the run it began: the stage it is in
+ * has been started and not ended. A run that is over is left alone.
+ */
+int pipeline_find_run(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage stage)
+{
+    enum { RUN_ID, SCRAPED, OVER };
+    struct pg_rows rows;
+    char hex[33];
+
+    int rc = pipeline_run(p, tx, &sql_pipeline_last_run, NULL, 0, &rows);
+    if (rc < 0)
+        return rc;
+    if (rows.count > 0 &&
+        !pg_get_bool(&rows, 0, stage == PIPELINE_SCRAPING ? SCRAPED : OVER)) {
+        p->run_id = pg_get_text(&rows, 0, RUN_ID);
+        return 0;
+    }
+    id_hex(hex, sizeof(hex) - 1);
+    p->run_id = arena_printf(p->job->arena, "run_%s", hex);
+    return 0;
+}
+
+int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const char *stage,
+                   const char *data, const char *error)
+{
+    struct event event = {
+        .user_id = p->user_id,
+        .bookmark_id = p->bookmark_id,
+        .run_id = p->run_id,
+        .sequence = sequence,
+        .type = arena_printf(p->job->arena, "bookmark.pipeline.%s", stage),
+        .data = data,
+        .error = error,
+        .category = error ? "error" : NULL,
+    };
+    const char *message;
+
+    int rc = events_store(p->job->services->pg, tx, &event, &message);
+    if (rc < 0 || !message)
+        return rc;
+    assert(p->message_count < PIPELINE_MESSAGES);
+    p->messages[p->message_count++] = message;
+    return 0;
+}
+
+int pipeline_commit(struct pipeline *p, struct pg_tx *tx)
+{
+    const struct job_services *services = p->job->services;
+    int rc = pg_commit(tx);
+
+    if (rc < 0)
+        return rc;
+    /* First what is cached, so that a page that hears of it and asks gets the new. */
+    cache_invalidate(services->cache, p->user_id);
+    for (int i = 0; i < p->message_count; i++)
+        events_publish(services->redis, p->messages[i]);
+    p->message_count = 0;
+    return 0;
+}
+
+enum job_outcome pipeline_stop(struct pipeline *p, struct pg_tx *tx, int rc)
+{
+    p->message_count = 0;
+    if (tx)
+        pg_rollback(tx);
+    p->job->error =
+        arena_printf(p->job->arena, "DatabaseError: %s", strerror(rc < 0 ? -rc : rc));
+    p->job->delay_s = RETRY_DATABASE_S;
+    if (rc == -EAGAIN || rc == -ETIMEDOUT || rc == -EDEADLK)
+        return JOB_LATER;
+    return JOB_FAILED;
+}
+
+int pipeline_queue_embedding(struct pipeline *p)
+{
+    struct arena *arena = p->job->arena;
+    struct value *kwargs = value_container(arena, VALUE_DICT);
+
+    value_put(arena, kwargs, "bookmark_id", value_int(arena, p->bookmark_id));
+    value_put(arena, kwargs, "user_id", value_int(arena, p->user_id));
+    struct job_spec spec = {
+        .queue = "default",
+        .function = JOB_EMBED_BOOKMARK,
+        .kwargs = kwargs,
+        .timeout_s = EMBEDDING_TIMEOUT_S,
+        .result_ttl_s = JOB_TTL_DEFAULT,
+        .failure_ttl_s = JOB_TTL_DEFAULT,
+        .request_id = p->job->request_id,
+    };
+    return queue_push(p->job->services->redis, &spec, NULL);
+}

@@ -1,0 +1,53 @@
+/*
+ * pipeline.h - what the stages of a bookmark's processing share.
+ *
+ * A stage is one or more transactions. Each changes the bookmark and stores the
+ * event that says so; what was stored is told to the user's pages once it is
+ * committed, not before.
+ */
+#ifndef FORKMARK_JOBS_FUNCTIONS_PIPELINE_H
+#define FORKMARK_JOBS_FUNCTIONS_PIPELINE_H
+
+#include "common/pg.h"
+#include "jobs/functions.h"
+#include <stdint.h>
+
+#define PIPELINE_MESSAGES 4
+
+struct pipeline {
+    struct job_run *job;
+    int32_t user_id, bookmark_id;
+    const char *run_id; /* of all stages' events */
+    /* Events of the open transaction, to be told after its commit. */
+    const char *messages[PIPELINE_MESSAGES];
+    int message_count;
+};
+
+/* From the job's arguments; no run yet. */
+struct pipeline pipeline_of(struct job_run *job);
+
+/* The run of this bookmark: the one it is in, or a new one. In `tx`. Yields. */
+enum pipeline_stage { PIPELINE_SCRAPING, PIPELINE_EMBEDDING };
+int pipeline_find_run(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage stage);
+
+/* Stores "bookmark.pipeline.<stage>", in `tx`. Yields. 0 or pg's error. */
+int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const char *stage,
+                   const char *data, const char *error);
+
+/* Runs a statement on the bookmark: user and id, then what `more` holds. Yields. */
+int pipeline_run(struct pipeline *p, struct pg_tx *tx, const struct query *query,
+                 const struct pg_param *more, int count, struct pg_rows *ret);
+
+/* Commits, then tells the events, and drops what was cached of this user. Yields. */
+int pipeline_commit(struct pipeline *p, struct pg_tx *tx);
+
+/*
+ * The database did not do it: later when it is away or busy, which costs no retry;
+ * else failed. `tx` (or NULL) is rolled back. Yields.
+ */
+enum job_outcome pipeline_stop(struct pipeline *p, struct pg_tx *tx, int rc);
+
+/* Queues J3. Yields. 0 or an error. */
+int pipeline_queue_embedding(struct pipeline *p);
+
+#endif
