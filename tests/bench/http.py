@@ -101,12 +101,12 @@ def seed(stack, client):
 
 
 def pgbench(stack, user, seconds, folder):
-    """The list's two statements, prepared, 8 clients: the ceiling."""
+    """The list's statement, prepared, 8 clients: the ceiling."""
     with open(os.path.join(ROOT, "sql/queries/bookmarks.sql"), encoding="utf-8") as file:
         parts = re.split(r"^-- name: *(\w+)\s*$", file.read(), flags=re.M)
     named = dict(zip(parts[1::2], parts[2::2]))
     body = "\n".join(line for line in named["bookmark_list"].splitlines() if not line.startswith("--"))
-    for number, value in ((1, f"{user}"), (2, "NULL::text"), (3, "NULL::text"), (4, f"{ROWS}"), (5, "0")):
+    for number, value in ((1, f"{user}"), (2, f"{ROWS}"), (3, "0")):
         body = body.replace(f"${number}", value)
     script = os.path.join(folder, "list.sql")
     with open(script, "w", encoding="utf-8") as file:

@@ -54,7 +54,6 @@ store = redis.Redis.from_url(os.environ["REDIS_URL"])
 gate = store.register_script(GATE)
 app = Flask(__name__)
 LIST = named_query("bookmarks", "bookmark_list")
-COUNT = named_query("bookmarks", "bookmark_count")
 
 
 @app.before_request
@@ -111,9 +110,9 @@ def bookmarks():
     page = max(request.args.get("page", 1, type=int), 1)
     per_page = min(request.args.get("per_page", 10, type=int), 1000)
     with engine.connect() as connection:
-        rows = connection.execute(LIST, bind(g.user_id, None, None, per_page, (page - 1) * per_page))
-        items = [as_item(row) for row in rows.mappings()]
-        total = connection.execute(COUNT, bind(g.user_id, None, None)).scalar()
+        rows = connection.execute(LIST, bind(g.user_id, per_page, (page - 1) * per_page)).mappings().all()
+    total = rows[0]["total"]
+    items = [as_item(row) for row in rows if row["id"] is not None]
     return jsonify(bookmarks=items, total=total, page=page, per_page=per_page,
                    pages=-(-total // per_page))
 
