@@ -6,7 +6,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/task.h"
+#include "jobs/rq/process_id.h"
 #include "jobs/rq/scripts.h"
+#include "jobs/rq/worker_record.h"
 #include <string.h>
 
 #define DUE_BATCH       1000
@@ -40,6 +42,7 @@ static int clean_abandoned(struct redis *redis, const struct options *options,
 {
     struct rq_args args = RQ_ARGS;
     char now[CLOCK_TEXT_SIZE];
+    char home[PROCESS_HOME_SIZE];
     redisReply *reply;
 
     rq_arg(&args, queue);
@@ -50,6 +53,10 @@ static int clean_abandoned(struct redis *redis, const struct options *options,
                                      clock_iso_z(clock_unix_us(), now)));
     rq_arg_int(&args, ABANDONED_BATCH);
     rq_arg_int(&args, options->jobs.failure_ttl);
+    process_home(home);
+    rq_arg(&args, options->jobs.redeliver ? home : "");
+    rq_arg_int(&args, options->jobs.max_deliveries);
+    rq_arg_error(&args, worker_too_many_deliveries(options));
     int rc = rq_run(redis, RQ_ABANDONED, &args, &reply);
     if (rc < 0)
         return rc;

@@ -59,6 +59,11 @@ static enum inflated inflate_data(struct arena *arena, const void **data, size_t
     return INFLATED;
 }
 
+bool payload_inflate(struct arena *arena, const void **data, size_t *length)
+{
+    return inflate_data(arena, data, length) == INFLATED;
+}
+
 static const char *shape_error(const struct value *value)
 {
     if ((value->kind != VALUE_TUPLE && value->kind != VALUE_LIST) ||

@@ -29,6 +29,9 @@ void payload_write(struct arena *arena, const struct call *call, struct buf *out
 /* zlib, as in `data` and in a result's error text. */
 void payload_deflate(const void *data, size_t length, struct buf *out);
 
+/* The way back; what is no zlib, or too large, is false and left as it is. */
+bool payload_inflate(struct arena *arena, const void **data, size_t *length);
+
 /* One value: uncompressed pickle (any protocol 0 to 5) or JSON. NULL and the error. */
 struct value *pickle_read(struct arena *arena, const void *data, size_t length,
                           const char **ret_error);

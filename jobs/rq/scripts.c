@@ -17,23 +17,23 @@
 
 /* Every script starts with common.lua. */
 static const struct {
-    const char *name, *shared, *own;
+    const char *name, *shared, *also_shared, *own;
 } parts[RQ_SCRIPT_COUNT] = {
-    [RQ_ABANDONED] = { "rq_abandoned", NULL, "abandoned.lua" },
-    [RQ_BIRTH] = { "rq_birth", NULL, "birth.lua" },
-    [RQ_CANCEL] = { "rq_cancel", NULL, "cancel.lua" },
-    [RQ_CLAIM] = { "rq_claim", "claiming.lua", "claim.lua" },
-    [RQ_DEATH] = { "rq_death", "burying.lua", "death.lua" },
-    [RQ_DUE] = { "rq_due", NULL, "due.lua" },
-    [RQ_EMPTY] = { "rq_empty", NULL, "empty.lua" },
-    [RQ_FINISH] = { "rq_finish", "claiming.lua", "finish.lua" },
-    [RQ_HEARTBEAT] = { "rq_heartbeat", NULL, "heartbeat.lua" },
-    [RQ_LIVE] = { "rq_live", NULL, "live.lua" },
-    [RQ_LOCK] = { "rq_lock", NULL, "lock.lua" },
-    [RQ_PUSH] = { "rq_push", NULL, "push.lua" },
-    [RQ_RECOVER] = { "rq_recover", "burying.lua", "recover.lua" },
-    [RQ_REQUEUE] = { "rq_requeue", NULL, "requeue.lua" },
-    [RQ_UPKEEP] = { "rq_upkeep", NULL, "upkeep.lua" },
+    [RQ_ABANDONED] = { "rq_abandoned", "redelivering.lua", NULL, "abandoned.lua" },
+    [RQ_BIRTH] = { "rq_birth", NULL, NULL, "birth.lua" },
+    [RQ_CANCEL] = { "rq_cancel", NULL, NULL, "cancel.lua" },
+    [RQ_CLAIM] = { "rq_claim", "claiming.lua", NULL, "claim.lua" },
+    [RQ_DEATH] = { "rq_death", "burying.lua", NULL, "death.lua" },
+    [RQ_DUE] = { "rq_due", NULL, NULL, "due.lua" },
+    [RQ_EMPTY] = { "rq_empty", NULL, NULL, "empty.lua" },
+    [RQ_FINISH] = { "rq_finish", "claiming.lua", NULL, "finish.lua" },
+    [RQ_HEARTBEAT] = { "rq_heartbeat", NULL, NULL, "heartbeat.lua" },
+    [RQ_LIVE] = { "rq_live", NULL, NULL, "live.lua" },
+    [RQ_LOCK] = { "rq_lock", NULL, NULL, "lock.lua" },
+    [RQ_PUSH] = { "rq_push", NULL, NULL, "push.lua" },
+    [RQ_RECOVER] = { "rq_recover", "burying.lua", "redelivering.lua", "recover.lua" },
+    [RQ_REQUEUE] = { "rq_requeue", NULL, NULL, "requeue.lua" },
+    [RQ_UPKEEP] = { "rq_upkeep", NULL, NULL, "upkeep.lua" },
 };
 
 static void add_file(struct buf *text, const char *name)
@@ -55,6 +55,7 @@ static const struct redis_script *script_of(enum rq_script which)
     if (!scripts[which].text) {
         add_file(&texts[which], "common.lua");
         add_file(&texts[which], parts[which].shared);
+        add_file(&texts[which], parts[which].also_shared);
         add_file(&texts[which], parts[which].own);
         redis_script_init(&scripts[which], parts[which].name, buf_text(&texts[which]));
     }

@@ -133,15 +133,18 @@ int worker_bury(struct rq_worker *worker)
 
 /* ---- taking back what the dead held ---- */
 
-static void add_errors(struct rq_args *args, const struct options *options,
-                       const char *name)
+const char *worker_too_many_deliveries(const struct options *options)
 {
-    rq_arg_error(args, arena_printf(args->arena,
-                                    "Worker %s died while it ran this job.\n"
-                                    "forkmark.MaxDeliveriesExceeded: its worker died "
-                                    "each of the %lld times the job was delivered "
-                                    "(jobs.max_deliveries)",
-                                    name, (long long)options->jobs.max_deliveries));
+    return arena_printf(
+        task_arena(),
+        "forkmark.MaxDeliveriesExceeded: its worker died each of the %lld "
+        "times the job was delivered (jobs.max_deliveries)",
+        (long long)options->jobs.max_deliveries);
+}
+
+static void add_errors(struct rq_args *args, const struct options *options)
+{
+    rq_arg_error(args, worker_too_many_deliveries(options));
     rq_arg_error(args, "rq.timeouts.JobTimeoutException: Task exceeded maximum timeout "
                        "value; its worker did not yield and was killed");
     rq_arg_error(args, "Work-horse terminated unexpectedly; waitpid returned 9 "
@@ -171,7 +174,7 @@ int worker_recover(struct redis *redis, const struct options *options, const cha
     rq_arg_now(&args);
     rq_arg(&args, options->jobs.redeliver ? "1" : "0");
     rq_arg_int(&args, options->jobs.max_deliveries);
-    add_errors(&args, options, name);
+    add_errors(&args, options);
     rq_arg_int(&args, options->jobs.failure_ttl);
     int rc = rq_run(redis, RQ_RECOVER, &args, &reply);
     if (rc < 0)

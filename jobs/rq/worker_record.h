@@ -51,4 +51,7 @@ int worker_recover(struct redis *redis, const struct options *options, const cha
 /* The same for every dead forkmark worker of this host. How many jobs, or an error. */
 int worker_recover_host(struct redis *redis, const struct options *options);
 
+/* Why a job is failed whose workers die: for scripts. In the task's arena. */
+const char *worker_too_many_deliveries(const struct options *options);
+
 #endif

@@ -29,7 +29,7 @@ local function start(c, id, queue, timeout)
          'last_heartbeat', c.ts, 'worker_name', c.worker, 'origin', queue)
     call('PERSIST', job_key(id))
     call('HSET', record, 'id', c.execution, 'job_id', id, 'worker_name', c.worker,
-         'created_at', now_float)
+         'created_at', now_float, 'fm_home', c.home)
     call('SADD', worker .. ':executions', id .. ':' .. c.execution)
     call('ZADD', 'rq:wip:' .. queue, int(now + ttl), id)
     write_heartbeat(id, queue, c.worker, c.execution, ttl, c.ts, 'XX')
@@ -67,13 +67,14 @@ local function claim_from(c, queue)
 end
 
 local function claim(c)
-    local worker = 'rq:worker:' .. c.worker
+    local own = call('HMGET', 'rq:worker:' .. c.worker, 'birth', 'death', 'fm_home')
 
     -- A process that is dead in the books must not get a job: its successor has
     -- already taken back what it held.
-    if call('HEXISTS', worker, 'birth') == 0 or call('HEXISTS', worker, 'death') == 1 then
+    if not own[1] or own[2] then
         return { 'unregistered' }
     end
+    c.home = own[3] or ''
     local again = claim_again(c)
     if again then
         return again

@@ -48,11 +48,6 @@ end
 if not redeliver then
     return fail_attempt(ARGV[7])
 end
-local deliveries = call('HINCRBY', job_key(id), 'fm_deliveries', 1)
-if deliveries >= max then
-    fail(id, queue, 'failed', ts, ARGV[5], run, tonumber(ARGV[8]))
-    return { 'failed', id, int(deliveries) }
-end
-call('HSET', job_key(id), 'status', 'queued', 'started_at', '')
-push(queue, id, true)
-return { 'redelivered', id, int(deliveries) }
+local what, deliveries = redeliver(id, queue, ts, { max = max, exc = ARGV[5], run = run,
+                                                    failure_ttl = tonumber(ARGV[8]) })
+return { what, id, deliveries }
