@@ -4,7 +4,7 @@
  * The smaller of its affinity and its control group's quota: a container with
  * a quota of 1.5 CPUs on a 64-core machine should not run 64 workers.
  */
-#include "common/conf.h"
+#include "common/conf_internal.h"
 #include <math.h>
 #include <sched.h>
 #include <stdio.h>
@@ -37,9 +37,9 @@ static bool names_controller(const char *line, const char *controller)
 }
 
 /* This process' path in the controller's hierarchy; "" at its root. */
-static void cgroup_path(const char *controller, char ret[512])
+static void cgroup_path(const char *list, const char *controller, char ret[512])
 {
-    FILE *file = fopen("/proc/self/cgroup", "r");
+    FILE *file = fopen(list, "r");
     char line[1024];
 
     ret[0] = '\0';
@@ -57,40 +57,59 @@ static void cgroup_path(const char *controller, char ret[512])
     fclose(file);
 }
 
-/* quota / period of one folder's file; 0 when there is no limit. */
-static double read_quota(const char *folder, const char *name, const char *period_name)
+/* The first line of a file in a folder; "" when it cannot be read. */
+static void first_line(const char *folder, const char *name, char ret[64])
 {
     char path[1024];
-    double quota = 0, period = 100000;
 
+    ret[0] = '\0';
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     FILE *file = fopen(path, "r");
     if (!file)
-        return 0;
-    int got = fscanf(file, "%lf %lf", &quota, &period); /* "max 100000" gives 0 */
+        return;
+    if (!fgets(ret, 64, file))
+        ret[0] = '\0';
     fclose(file);
-    if (got >= 1 && period_name) {
-        snprintf(path, sizeof(path), "%s/%s", folder, period_name);
-        file = fopen(path, "r");
-        if (file) {
-            got = fscanf(file, "%lf", &period);
-            fclose(file);
-        }
-    }
-    return got >= 1 && quota > 0 && period > 0 ? quota / period : 0;
 }
 
-/* The tightest limit from this group up to the root. 0: none. */
-static double tightest(const char *root, char *group, const char *name,
-                       const char *period_name)
+/* Version 2 writes "150000 100000" or "max 100000" into one file. 0: no limit. */
+static double quota_of_version_2(const char *folder)
+{
+    char line[64], *rest;
+
+    first_line(folder, "cpu.max", line);
+    double quota = strtod(line, &rest);
+    double period = strtod(rest, NULL);
+    return quota > 0 && period > 0 ? quota / period : 0;
+}
+
+/* Version 1 has a file for each number; a quota of -1 is no limit. */
+static double quota_of_version_1(const char *folder)
+{
+    char quota_text[64], period_text[64];
+
+    first_line(folder, "cpu.cfs_quota_us", quota_text);
+    first_line(folder, "cpu.cfs_period_us", period_text);
+    double quota = strtod(quota_text, NULL), period = strtod(period_text, NULL);
+    return quota > 0 && period > 0 ? quota / period : 0;
+}
+
+/*
+ * The tightest limit from this group up to the root. Inside a container the group's
+ * own path is often not there, and the root is the container's group.
+ */
+static double tightest(const char *root, const char *list, const char *controller,
+                       double (*quota_of)(const char *folder))
 {
     double least = 0;
+    char group[512];
 
+    cgroup_path(list, controller, group);
     for (;;) {
         char folder[768];
 
         snprintf(folder, sizeof(folder), "%s%s", root, group);
-        double quota = read_quota(folder, name, period_name);
+        double quota = quota_of(folder);
         if (quota > 0 && (least == 0 || quota < least))
             least = quota;
         char *slash = strrchr(group, '/');
@@ -100,18 +119,22 @@ static double tightest(const char *root, char *group, const char *name,
     }
 }
 
+double conf_cgroup_cpus(const char *root, const char *list)
+{
+    char version_1[512];
+    double cpus = tightest(root, list, "", quota_of_version_2);
+
+    if (cpus > 0)
+        return cpus;
+    snprintf(version_1, sizeof(version_1), "%s/cpu", root);
+    return tightest(version_1, list, "cpu", quota_of_version_1);
+}
+
 int conf_usable_cpus(void)
 {
-    char group[512];
     int cpus = affinity_cpus();
+    double quota = conf_cgroup_cpus("/sys/fs/cgroup", "/proc/self/cgroup");
 
-    cgroup_path("", group);
-    double quota = tightest("/sys/fs/cgroup", group, "cpu.max", NULL);
-    if (quota == 0) {
-        cgroup_path("cpu", group);
-        quota = tightest("/sys/fs/cgroup/cpu", group, "cpu.cfs_quota_us",
-                         "cpu.cfs_period_us");
-    }
     if (quota > 0 && ceil(quota) < cpus)
         cpus = (int)ceil(quota);
     return cpus > 0 ? cpus : 1;

@@ -96,6 +96,10 @@ void conf_pools_begin(const struct conf_context *context);
 /* A pool as a group without a field has the defaults of all of them. */
 bool conf_pool_declare(const struct conf_context *context, const char *path);
 
+/* CPUs that the control groups below `root` leave the process of `list`
+ * (/proc/self/cgroup); 0: as many as there are. */
+double conf_cgroup_cpus(const char *root, const char *list);
+
 #define CONF_FIELD(options, key, type) \
     ((type *)(void *)((char *)(options) + (key)->field))
 

@@ -3,6 +3,7 @@
  */
 #include "common/buf.h"
 #include "common/conf.h"
+#include "common/conf_internal.h"
 #include "common/options.h"
 #include "tests/unit/testing.h"
 #include <stdio.h>
@@ -618,6 +619,63 @@ static void cpus(void **state)
     assert_int_equal(conf_count_value(&little), 1);
 }
 
+/* A made-up hierarchy: each text is a path below the folder, then its content. */
+static double cgroup_cpus(const char *list, const char *const *files)
+{
+    char root[96], list_path[160], command[300], path[256];
+
+    snprintf(root, sizeof(root), "%s/cgroup", folder);
+    snprintf(list_path, sizeof(list_path), "%s/list", root);
+    for (int i = 0; files[i]; i += 2) {
+        snprintf(path, sizeof(path), "%s%s", root, files[i]);
+        snprintf(command, sizeof(command), "mkdir -p $(dirname %s)", path);
+        assert_int_equal(system(command), 0);
+        write_file(path, files[i + 1]);
+    }
+    snprintf(command, sizeof(command), "mkdir -p %s", root);
+    assert_int_equal(system(command), 0);
+    write_file(list_path, list);
+    double result = conf_cgroup_cpus(root, list_path);
+    snprintf(command, sizeof(command), "rm -r %s", root);
+    assert_int_equal(system(command), 0);
+    return result;
+}
+
+static void control_groups(void **state)
+{
+    static const struct {
+        double cpus;
+        const char *list;
+        const char *files[9];
+    } rows[] = {
+        { 0, "", { NULL } },
+        { 0, "0::/\n", { "/cpu.max", "max 100000\n", NULL } },
+        { 1.5, "0::/\n", { "/cpu.max", "150000 100000\n", NULL } },
+        /* The tightest of the group and those above it. */
+        { 0.5,
+          "0::/a/b\n",
+          { "/a/cpu.max", "50000 100000\n", "/a/b/cpu.max", "200000 100000\n", NULL } },
+        { 2,
+          "0::/a/b\n",
+          { "/a/cpu.max", "max 100000\n", "/a/b/cpu.max", "200000 100000\n", NULL } },
+        /* In a container the path is the host's, the root our own. */
+        { 3, "0::/../../host\n", { "/cpu.max", "300000 100000\n", NULL } },
+        { 2.5,
+          "5:cpuset:/x\n3:cpu,cpuacct:/y\n",
+          { "/cpu/y/cpu.cfs_quota_us", "250000\n", "/cpu/y/cpu.cfs_period_us", "100000\n",
+            "/cpu/x/cpu.cfs_quota_us", "1000\n", "/cpu/x/cpu.cfs_period_us",
+            "100000\n" } },
+        { 0,
+          "3:cpu:/y\n",
+          { "/cpu/y/cpu.cfs_quota_us", "-1\n", "/cpu/y/cpu.cfs_period_us", "100000\n",
+            NULL } },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_true(cgroup_cpus(rows[i].list, rows[i].files) == rows[i].cpus);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -654,6 +712,7 @@ int main(void)
         cmocka_unit_test(set_later),
         cmocka_unit_test(poolers),
         cmocka_unit_test(cpus),
+        cmocka_unit_test(control_groups),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
