@@ -4,9 +4,10 @@ import glob
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import time
+from contextlib import closing
+from signal import SIGINT, SIGTERM
 
 import psycopg2
 import redis
@@ -50,7 +51,7 @@ class Process:
     def wait(self, seconds=10):
         return self.process.wait(seconds)
 
-    def end(self, number=signal.SIGTERM, seconds=10):
+    def end(self, number=SIGTERM, seconds=10):
         if self.is_running():
             self.signal(number)
             try:
@@ -106,7 +107,7 @@ class Postgres:
             assert self.server.is_running(), self.server.log_text()
             return False
 
-    def stop(self, number=signal.SIGINT):
+    def stop(self, number=SIGINT):
         self.server.end(number)
 
     def connect(self, database):
@@ -118,7 +119,7 @@ class Postgres:
         return f"postgresql://forkmark@/{database}?host={self.folder}"
 
     def create(self, database, template="template1"):
-        with self.connect("postgres") as connection, connection.cursor() as cursor:
+        with closing(self.connect("postgres")) as connection, connection.cursor() as cursor:
             cursor.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
 
 
@@ -154,5 +155,5 @@ class Redis:
     def url(self):
         return f"unix://{self.socket}?db=0"
 
-    def stop(self, number=signal.SIGTERM):
+    def stop(self, number=SIGTERM):
         self.server.end(number)

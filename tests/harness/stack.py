@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import uuid
+from contextlib import closing
 
 import requests
 
@@ -150,7 +151,7 @@ class Stack:
                               capture_output=True, text=True, timeout=60, check=False)
 
     def sql(self, statement, *arguments):
-        with self.postgres.connect(self.database) as connection:
+        with closing(self.postgres.connect(self.database)) as connection:
             with connection.cursor() as cursor:
                 cursor.execute(statement, arguments or None)
                 return cursor.fetchall() if cursor.description else cursor.rowcount
