@@ -45,33 +45,38 @@ static void complain_of_value(const struct conf_context *context,
     conf_complain(context, "`%s` %s; it is \"%s\"", key->path, error, buf_text(&value));
 }
 
-bool conf_apply(const struct conf_context *context, const char *path, const char *text)
+static bool apply_to_row(const struct conf_context *context, const struct conf_key *key,
+                         const char *text)
 {
     struct conf_state *state = context->options->state;
-
-    if (strncmp(path, "jobs.pools.", 11) == 0)
-        return conf_pool_apply(context, path, text);
-
-    const struct conf_key *key = conf_find(path);
-    if (!key) {
-        if (conf_is_group(path))
-            conf_complain(context, "`%s` is a group of options, not an option", path);
-        else
-            conf_complain(context, "unknown option `%s`%s", path,
-                          conf_nearest(state->arena, path));
-        return false;
-    }
     const char *error = conf_value_parse(context->options, key, text);
+    size_t count;
+
     if (error) {
         complain_of_value(context, key, text, error);
         return false;
     }
-    size_t count;
     state->entries[key - conf_keys(&count)] = (struct conf_entry){
         .text = arena_strdup(state->arena, text),
         .source = { context->origin, arena_strdup(state->arena, context->where) },
     };
     return true;
+}
+
+bool conf_apply(const struct conf_context *context, const char *path, const char *text)
+{
+    const struct conf_key *key = conf_find(path);
+
+    if (key)
+        return apply_to_row(context, key, text);
+    if (strncmp(path, "jobs.pools.", 11) == 0)
+        return conf_pool_apply(context, path, text);
+    if (conf_is_group(path))
+        conf_complain(context, "`%s` is a group of options, not an option", path);
+    else
+        conf_complain(context, "unknown option `%s`%s", path,
+                      conf_nearest(context->options->state->arena, path));
+    return false;
 }
 
 struct options *conf_defaults(void)
@@ -89,7 +94,7 @@ struct options *conf_defaults(void)
     state->entries = arena_array(state->arena, count, sizeof(*state->entries));
     struct conf_context context = { options, &errors, CONF_BUILT_IN, "built-in", NULL };
     for (size_t i = 0; i < count; i++)
-        conf_apply(&context, keys[i].path, keys[i].def);
+        apply_to_row(&context, &keys[i], keys[i].def);
     conf_apply(&context, "jobs.pools.default.consumers", "2");
     conf_apply(&context, "jobs.pools.default.queues", "high,default,low");
     state->pools_are_built_in = true;
