@@ -359,11 +359,12 @@ int redis_call_wait(struct redis *redis, uint64_t until_ms, size_t count,
 
 int redis_call_wait_one(struct redis *redis, uint64_t until_ms, redisReply **ret)
 {
-    redisReply **replies;
+    redisReply **replies = NULL;
     int rc = redis_call_wait(redis, until_ms, 1, &replies);
 
     if (rc < 0)
         return rc;
+    assert(replies);
     if (ret)
         *ret = replies[0];
     return replies[0]->type == REDIS_REPLY_ERROR ? -EPROTO : 0;

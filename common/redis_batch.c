@@ -55,6 +55,7 @@ int redis_batch_run(struct redis_batch *batch, redisReply ***ret_replies,
 
     if (rc < 0)
         return rc;
+    assert(batch->count > 0);
     buf_add(redis_call_out(redis), batch->commands.data, batch->commands.length);
     rc = redis_call_wait(redis, until_ms, batch->count, ret_replies);
     if (rc == 0 && ret_count)

@@ -70,7 +70,7 @@ int redis_run_script(struct redis *redis, const struct redis_script *script,
     redisReply *reply = NULL;
     int rc = run(redis, "EVALSHA", script->sha1, 40, &call, &reply);
 
-    if (rc == -EPROTO && strncmp(reply->str, "NOSCRIPT", 8) == 0)
+    if (rc == -EPROTO && reply && strncmp(reply->str, "NOSCRIPT", 8) == 0)
         rc = run(redis, "EVAL", script->text, strlen(script->text), &call, &reply);
     if (ret && (rc == 0 || rc == -EPROTO))
         *ret = reply;

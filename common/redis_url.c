@@ -155,7 +155,7 @@ static bool read_host(struct span in, struct redis_address *ret)
     if (host.length == 0 || !decode(host, ret->host, sizeof(ret->host)) ||
         !read_number(port, 65535, &number) || number == 0)
         return false;
-    snprintf(ret->port, sizeof(ret->port), "%ld", number);
+    snprintf(ret->port, sizeof(ret->port), "%hu", (unsigned short)number);
     return true;
 }
 
