@@ -15,72 +15,88 @@
 -- share of it that still lies inside the window. Only requests that pass count.
 -- The counters of all windows are one string, three numbers of 4 bytes each: the
 -- period, its requests, the requests of the one before.
+--
+-- It runs for every request, in the one thread Redis has: what is used often is
+-- local, and nothing is made that most requests do not need.
 
-local found = redis.call('MGET', unpack(KEYS))
-local known, generation, counters = 1, false, found[1]
+local call, floor = redis.call, math.floor
+local keys, args = #KEYS, #ARGV
+local known, generation, counters = 1, false, nil
 local clock
 
-if #KEYS >= 3 then
-    if found[2] or found[3] == 'revoked' then
+if keys >= 3 then
+    local found = call('MGET', unpack(KEYS))
+    local family = found[3]
+    if found[2] or family == 'revoked' then
         return { -1 }
     end
-    if not found[3] then
+    if not family then
         known = 0
     end
     generation, counters = found[1], found[4]
     if not generation then
-        clock = redis.call('TIME')
+        clock = call('TIME')
         generation = string.format('%d%06d', clock[1], clock[2])
-        redis.call('SET', KEYS[1], generation, 'EX', 2592000)
+        call('SET', KEYS[1], generation, 'EX', 2592000)
     end
+else
+    counters = call('GET', KEYS[1])
 end
-if #ARGV == 0 then
+if args == 0 then
     return { known, generation }
 end
 
-clock = clock or redis.call('TIME')
-local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-if counters and #counters ~= #ARGV * 6 then
+clock = clock or call('TIME')
+local pack, unpack_numbers = struct.pack, struct.unpack
+local now = clock[1] + clock[2] / 1000000
+if counters and #counters ~= args * 6 then
     counters = false
 end
 
--- After how many seconds the window has room again, at a constant rate of none.
-local function wait_of(most, span, passed, current, before)
-    if current >= most then
-        return span - passed + span * (1 - most / current)
-    end
-    return span * (1 - (most - current) / before) - passed
-end
-
-local updated, longest = {}, 0
-local window, left, reset, wait = 0, math.huge, 0, 0
-for i = 1, #ARGV / 2 do
-    local most, span = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
-    local period, current, before = math.floor(now / span), 0, 0
+local updated, longest = '', 0
+local window, left, reset, wait = 0, nil, 0, 0
+for i = 1, args, 2 do
+    local most, span = ARGV[i] + 0, ARGV[i + 1] + 0
+    local period, current, before = floor(now / span), 0, 0
     if counters then
-        local at, count, last = struct.unpack('<I4I4I4', counters, 12 * i - 11)
+        local at, count, last = unpack_numbers('<I4I4I4', counters, 6 * i - 5)
         if at >= period then -- a clock that went back is waited for
             period, current, before = at, count, last
         elseif at == period - 1 then
             before = count
         end
     end
-    local passed = math.max(0, now - period * span)
-    local room = most - current - math.floor(before * (1 - passed / span))
+    local room = most - current
+    local passed = now - period * span
+    if passed < 0 then
+        passed = 0
+    end
+    if before > 0 then
+        room = room - floor(before * (1 - passed / span))
+    end
     if room < 1 then
-        local seconds = math.max(1, math.ceil(wait_of(most, span, passed, current, before)))
+        -- When will there be room again, if nothing more comes?
+        local seconds
+        if current >= most then
+            seconds = span - passed + span * (1 - most / current)
+        else
+            seconds = span * (1 - (most - current) / before) - passed
+        end
+        seconds = math.max(1, math.ceil(seconds))
         if seconds > wait then
-            window, left, wait = i, 0, seconds
+            window, left, wait = (i + 1) / 2, 0, seconds
             reset = math.ceil(now + seconds)
         end
-    elseif wait == 0 and room - 1 < left then
-        window, left = i, room - 1
+    elseif wait == 0 and (not left or room <= left) then
+        window, left = (i + 1) / 2, room - 1
         reset = (period + 1) * span
     end
-    updated[i] = struct.pack('<I4I4I4', period, current + 1, before)
-    longest = math.max(longest, span)
+    updated = updated .. pack('<I4I4I4', period, current + 1, before)
+    if span > longest then
+        longest = span
+    end
 end
 if wait == 0 then
-    redis.call('SET', KEYS[#KEYS], table.concat(updated), 'EX', 2 * longest)
+    call('SET', KEYS[keys], updated, 'EX', 2 * longest)
 end
 return { known, generation, window, left, reset, wait }
