@@ -100,6 +100,20 @@ static inline void web_page(int fd, const char *path, const char *request, int p
         web_answer(fd, head, "");
     } else if (strcmp(path, "/echo") == 0) {
         web_answer(fd, "200 OK\r\nContent-Type: text/plain; charset=utf-8", request);
+    } else if (strcmp(path, "/article") == 0) {
+        web_answer(fd, "200 OK\r\nContent-Type: text/html; charset=utf-8",
+                   "<html lang=en><head><title>An article</title>"
+                   "<meta name=author content='Ada Lovelace'>"
+                   "<meta property=og:type content=article>"
+                   "<meta property=article:published_time content='2026-11-23T14:36:50Z'>"
+                   "</head><body><article><h1>An article</h1>"
+                   "<p>Python and PostgreSQL, caf\xC3\xA9.</p></article></body></html>");
+    } else if (strcmp(path, "/article-later") == 0) {
+        usleep(300000);
+        web_answer(fd, "200 OK\r\nContent-Type: text/html",
+                   "<title>Late</title><p>Late text.");
+    } else if (strcmp(path, "/pdf") == 0) {
+        web_answer(fd, "200 OK\r\nContent-Type: application/pdf", "%PDF-1.7");
     } else if (strcmp(path, "/slow") == 0) {
         sleep(20);
     } else if (strcmp(path, "/slow-body") == 0) {
