@@ -3,11 +3,11 @@
  *
  *   data/lock        held by the master; two on one folder would ruin it
  *   data/control     the control socket
- *   data/secrets/    made once, 0600, the master's alone
- *   data/postgres/   the embedded database     \
- *   data/redis/      the embedded queue         | the account's
- *   data/log/        what the two have to say   |
- *   data/run/        their sockets             /
+ *   data/secrets/    made once, 0600
+ *   data/log/        what the services have to say
+ *   data/postgres/   the embedded database   \
+ *   data/redis/      the embedded queue       | the account's
+ *   data/run/        their sockets           /
  *
  * A socket's path has at most 107 bytes; where the folder's own path is too long,
  * control and run/ are in a private folder below /run or /tmp instead.

@@ -173,8 +173,9 @@ bool services_open(struct services *services, const struct options *options,
     }
     if (!services->is_used)
         return true;
+    /* The programs get their logs opened: the folder stays the master's. */
     return data_open(&services->data, account, error) &&
-           data_make(&services->data, account, "log", error) &&
+           data_make(&services->data, &(struct account){ 0 }, "log", error) &&
            data_make_sockets(&services->data, account, error);
 }
 
