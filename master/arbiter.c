@@ -20,6 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define LONGEST_WAIT_MS 60000
+
 /* The duties, in the order that lets one turn do the most: what a stage makes
  * possible is done by those after it. */
 static uint64_t (*const duties[])(struct master *m) = {
@@ -167,27 +169,29 @@ static void wait_for_events(struct master *m, uint64_t next)
     uint64_t timeout = next > before ? next - before : 0;
     struct epoll_event event;
 
-    if (timeout > 60000)
-        timeout = 60000;
-    int count = epoll_wait(m->epoll_fd, &event, 1, (int)timeout);
-    watch_note_lateness(m, timeout, clock_ms() - before);
-    if (count == 1) {
+    m->due_at = before + timeout;
+    if (epoll_wait(m->epoll_fd, &event, 1, (int)timeout) == 1) {
         struct watch *watch = event.data.ptr;
         watch->call(watch, event.events);
     }
 }
 
+void master_turn(struct master *m, uint64_t at_most_ms)
+{
+    uint64_t next = NEVER;
+
+    m->now = clock_ms();
+    watch_note_lateness(m);
+    for (size_t i = 0; i < sizeof(duties) / sizeof(duties[0]); i++)
+        next = sooner(next, duties[i](m));
+    if (m->phase != PHASE_GONE)
+        wait_for_events(m, sooner(next, m->now + at_most_ms));
+}
+
 int master_run(struct master *m)
 {
-    while (m->phase != PHASE_GONE) {
-        uint64_t next = NEVER;
-
-        m->now = clock_ms();
-        for (size_t i = 0; i < sizeof(duties) / sizeof(duties[0]); i++)
-            next = sooner(next, duties[i](m));
-        if (m->phase != PHASE_GONE)
-            wait_for_events(m, next);
-    }
+    while (m->phase != PHASE_GONE)
+        master_turn(m, LONGEST_WAIT_MS);
     return m->exit_status;
 }
 

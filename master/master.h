@@ -74,6 +74,7 @@ struct master {
     int epoll_fd, notify_fd;
     struct watch signals, notify;
     uint64_t now;         /* clock_ms() at this turn */
+    uint64_t due_at;      /* when this turn should have begun at the latest */
     uint64_t awake_since; /* since when this process has been punctual, see watch.c */
 };
 
@@ -81,6 +82,8 @@ struct master {
 void master_init(struct master *m, struct options *options, size_t slots);
 void master_done(struct master *m);
 int master_run(struct master *m); /* the exit status */
+/* Every duty once, then a wait for what comes next. */
+void master_turn(struct master *m, uint64_t at_most_ms);
 bool master_watch(struct master *m, struct watch *watch, uint32_t events);
 void master_unwatch(struct master *m, struct watch *watch);
 
@@ -90,7 +93,7 @@ bool start_reaped(struct master *m, pid_t pid, int status);
 
 /* watch.c: silent children and overdue jobs. */
 uint64_t watch_turn(struct master *m);
-void watch_note_lateness(struct master *m, uint64_t expected_ms, uint64_t elapsed_ms);
+void watch_note_lateness(struct master *m); /* at the start of each turn */
 
 /* stop.c */
 void stop_begin(struct master *m, bool quick);

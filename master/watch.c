@@ -6,7 +6,6 @@
  * master itself was late, the whole machine slept (suspend, a frozen container, a
  * debugger), and nobody is to blame: then everybody has the full time again.
  */
-#include "common/clock.h"
 #include "common/log.h"
 #include "master/master.h"
 #include <signal.h>
@@ -16,13 +15,13 @@
 /* Later than this is no scheduling delay. */
 #define LATE_MS 1000
 
-void watch_note_lateness(struct master *m, uint64_t expected_ms, uint64_t elapsed_ms)
+void watch_note_lateness(struct master *m)
 {
-    if (elapsed_ms < expected_ms + LATE_MS)
+    if (!m->due_at || m->now < m->due_at + LATE_MS)
         return;
     log_warn("this process stood still for %.1f s: no child is called silent for that",
-             (double)(elapsed_ms - expected_ms) / 1000);
-    m->awake_since = clock_ms();
+             (double)(m->now - m->due_at) / 1000);
+    m->awake_since = m->now;
 }
 
 static void kill_child(struct master *m, size_t index, const char *why)
