@@ -11,9 +11,9 @@
 #include "worker/access_log.h"
 #include "worker/client_ip.h"
 #include "worker/cors.h"
+#include "worker/handlers/page.h"
 #include "worker/reply.h"
 #include "worker/router.h"
-#include "worker/routes.h"
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -335,7 +335,7 @@ static bool answer_without_route(struct exchange *exchange)
                       "method_not_allowed");
         return true;
     default:
-        req->route = routes_page(req);
+        req->route = page_route(req);
         if (req->route)
             return false;
         reply_not_found(req);

@@ -1,9 +1,8 @@
 /*
  * routes.c - every route of the server, one row each (contract 2).
  */
-#include "worker/routes.h"
 #include "worker/handlers/handlers.h"
-#include <string.h>
+#include "worker/router.h"
 
 /* In the contract's order. */
 const struct route route_table[] = {
@@ -140,30 +139,3 @@ const struct route route_table[] = {
 
     { .pattern = NULL },
 };
-
-/* Built-in files are in memory; those of server.static_dir are opened in a thread. */
-static const struct route built_in_page = { .method = METHOD_GET,
-                                            .pattern = "/<path:file>",
-                                            .limit = LIMIT_NONE,
-                                            .handle = page_show,
-                                            .is_inline = true };
-static const struct route static_page = { .method = METHOD_GET,
-                                          .pattern = "/<path:file>",
-                                          .limit = LIMIT_NONE,
-                                          .handle = page_show };
-
-static const char *const api_roots[] = { "/api", "/health", "/metrics" };
-
-const struct route *routes_page(const struct request *req)
-{
-    if (req->method != METHOD_GET)
-        return NULL;
-    for (size_t i = 0; i < sizeof(api_roots) / sizeof(api_roots[0]); i++) {
-        size_t length = strlen(api_roots[i]);
-
-        if (strncmp(req->path, api_roots[i], length) == 0 &&
-            (req->path[length] == '/' || req->path[length] == '\0'))
-            return NULL;
-    }
-    return req->server->options->server.static_dir[0] ? &static_page : &built_in_page;
-}

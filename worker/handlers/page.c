@@ -6,6 +6,7 @@
  * index.html (the client routes by itself); files below /assets carry a hash of
  * their content in their names and never change (contract 6, STATIC_DIR).
  */
+#include "worker/handlers/page.h"
 #include "common/arena.h"
 #include "common/embedded.h"
 #include "common/task.h"
@@ -198,4 +199,33 @@ enum http_status page_show(struct request *req)
     if (req->server->options->server.static_dir[0])
         return show_file(req, name[0] ? name : INDEX);
     return show_built_in(req, name);
+}
+
+/* ---- its place behind the route table ---- */
+
+/* Built-in files are in memory; those of server.static_dir are opened in a thread. */
+static const struct route built_in_page = { .method = METHOD_GET,
+                                            .pattern = "/<path:file>",
+                                            .limit = LIMIT_NONE,
+                                            .handle = page_show,
+                                            .is_inline = true };
+static const struct route static_page = { .method = METHOD_GET,
+                                          .pattern = "/<path:file>",
+                                          .limit = LIMIT_NONE,
+                                          .handle = page_show };
+
+static const char *const api_roots[] = { "/api", "/health", "/metrics" };
+
+const struct route *page_route(const struct request *req)
+{
+    if (req->method != METHOD_GET)
+        return NULL;
+    for (size_t i = 0; i < sizeof(api_roots) / sizeof(api_roots[0]); i++) {
+        size_t length = strlen(api_roots[i]);
+
+        if (strncmp(req->path, api_roots[i], length) == 0 &&
+            (req->path[length] == '/' || req->path[length] == '\0'))
+            return NULL;
+    }
+    return req->server->options->server.static_dir[0] ? &static_page : &built_in_page;
 }

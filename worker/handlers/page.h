@@ -1,13 +1,13 @@
 /*
- * routes.h - the page's routes, which stand behind all others.
+ * page.h - the page's place behind the route table.
  */
-#ifndef FORKMARK_WORKER_ROUTES_H
-#define FORKMARK_WORKER_ROUTES_H
+#ifndef FORKMARK_WORKER_HANDLERS_PAGE_H
+#define FORKMARK_WORKER_HANDLERS_PAGE_H
 
 #include "worker/router.h"
 
 /* Of a path that no row of the table knows: the row that serves the page's files, or
  * NULL where only the API answers (other methods, /api, /health, /metrics). */
-const struct route *routes_page(const struct request *req);
+const struct route *page_route(const struct request *req);
 
 #endif
