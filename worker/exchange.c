@@ -350,9 +350,9 @@ static enum MHD_Result step_head(struct exchange *exchange, const char *method)
     if (!exchange->head_read) {
         read_head(exchange, method);
         count_begin(exchange);
-        /* libmicrohttpd closes after a POST that is answered at its head; its next call
-         * is the end of the (empty) body. */
-        if (!exchange->has_body && req->method != METHOD_GET)
+        /* libmicrohttpd closes a connection that is answered at its head. Without a body
+         * the next call, for the body's end, comes at once. */
+        if (!exchange->has_body)
             return MHD_YES;
     }
     if (answer_without_route(exchange))
@@ -414,8 +414,8 @@ static enum MHD_Result step_after_body(struct exchange *exchange)
 }
 
 /*
- * libmicrohttpd calls with the head, again with the head after each resume made
- * there, then for each piece of body, and once more when the body is complete.
+ * libmicrohttpd calls with the head, then for each piece of body, once more when the
+ * body is complete, and again at the same place after each resume.
  */
 enum MHD_Result exchange_step(struct exchange *exchange, const char *method,
                               const char *body, size_t *body_size)

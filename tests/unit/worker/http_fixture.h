@@ -22,8 +22,10 @@
 #include "worker/router.h"
 #include "worker/stream.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -36,12 +38,13 @@ static struct {
 } fixture;
 
 /* `sets`: "key=value" texts, NULL-ended; or NULL. */
-static void server_start(const char *const *sets)
+static inline void server_start(const char *const *sets)
 {
     struct buf errors = BUF_HEAP;
 
     signal(SIGPIPE, SIG_IGN);
-    log_set_level(LOGL_ERROR);
+    /* Mistakes are made on purpose here; TEST_LOG=1 shows what is said of them. */
+    log_open(getenv("TEST_LOG") ? "-" : "/dev/null", LOGF_TEXT, LOGL_DEBUG);
     fixture.options = options_load(&(struct conf_input){ .sets = sets }, &errors);
     if (!fixture.options)
         fail_msg("%s", buf_text(&errors));
@@ -63,7 +66,7 @@ static void server_start(const char *const *sets)
     fixture.server.hub = hub_new(&fixture.server);
 }
 
-static void turn_loop(uint64_t ms)
+static inline void turn_loop(uint64_t ms)
 {
     uint64_t until = clock_ms() + ms;
 
@@ -72,7 +75,7 @@ static void turn_loop(uint64_t ms)
     } while (clock_ms() < until && usleep(200) == 0);
 }
 
-static void server_stop(void)
+static inline void server_stop(void)
 {
     hub_close_all(fixture.server.hub);
     turn_loop(20);
@@ -92,7 +95,7 @@ struct client {
     bool is_closed; /* by the server */
 };
 
-static struct client client_open(void)
+static inline struct client client_open(void)
 {
     struct client client = { .in = BUF_HEAP };
     struct sockaddr address = { .sa_family = AF_UNIX };
@@ -106,14 +109,14 @@ static struct client client_open(void)
     return client;
 }
 
-static void client_close(struct client *client)
+static inline void client_close(struct client *client)
 {
     close(client->fd);
     buf_done(&client->in);
     turn_loop(1);
 }
 
-static void client_send(struct client *client, const char *data, size_t length)
+static inline void client_send(struct client *client, const char *data, size_t length)
 {
     uint64_t until = clock_ms() + 5000;
 
@@ -130,12 +133,12 @@ static void client_send(struct client *client, const char *data, size_t length)
     }
 }
 
-static void client_say(struct client *client, const char *text)
+static inline void client_say(struct client *client, const char *text)
 {
     client_send(client, text, strlen(text));
 }
 
-static void client_read(struct client *client)
+static inline void client_read(struct client *client)
 {
     char part[16384];
     ssize_t got = read(client->fd, part, sizeof(part));
@@ -147,7 +150,7 @@ static void client_read(struct client *client)
 }
 
 /* Until that text has arrived, or the connection is closed, or `ms` have passed. */
-static bool client_wait(struct client *client, const char *text, uint64_t ms)
+static inline bool client_wait(struct client *client, const char *text, uint64_t ms)
 {
     uint64_t until = clock_ms() + ms;
 
@@ -163,7 +166,7 @@ static bool client_wait(struct client *client, const char *text, uint64_t ms)
 }
 
 /* Until the server closes. */
-static bool client_wait_closed(struct client *client, uint64_t ms)
+static inline bool client_wait_closed(struct client *client, uint64_t ms)
 {
     client_wait(client, NULL, ms);
     return client->is_closed;
@@ -177,7 +180,7 @@ struct answer {
     size_t body_length;
 };
 
-static char *header_of(const struct answer *answer, const char *name)
+static inline char *header_of(const struct answer *answer, const char *name)
 {
     static char value[1024];
     size_t length = strlen(name);
@@ -196,12 +199,13 @@ static char *header_of(const struct answer *answer, const char *name)
 
 /* One whole answer with a Content-Length (or none and no body); it leaves the buffer
  * with the next call. status 0: none came. */
-static struct answer client_answer(struct client *client, bool is_head)
+static inline struct answer client_answer(struct client *client, bool is_head)
 {
     static struct buf kept;
     struct answer answer = { 0 };
     uint64_t until = clock_ms() + 5000;
 
+    answer.head = answer.body = (char *)(uintptr_t) "";
     if (!client_wait(client, "\r\n\r\n", 5000))
         return answer;
     size_t head = (size_t)(strstr(client->in.data, "\r\n\r\n") - client->in.data) + 4;
@@ -216,7 +220,7 @@ static struct answer client_answer(struct client *client, bool is_head)
            !client->is_closed)
         client_wait(client, NULL, 5);
     if (client->in.length < head + answer.body_length)
-        return (struct answer){ 0 };
+        return (struct answer){ .head = kept.data, .body = kept.data };
     buf_add(&kept, client->in.data + head, answer.body_length);
     buf_consume(&client->in, head + answer.body_length);
     answer.head = kept.data;
@@ -224,7 +228,7 @@ static struct answer client_answer(struct client *client, bool is_head)
     return answer;
 }
 
-static struct answer ask(struct client *client, const char *request)
+static inline struct answer ask(struct client *client, const char *request)
 {
     client_say(client, request);
     return client_answer(client, strncmp(request, "HEAD ", 5) == 0);
