@@ -105,7 +105,12 @@ static void wake(struct pg_connection *connection)
 
 static void read_socket(struct pg_connection *connection, int status, int events)
 {
-    if (status < 0 || ((events & UV_READABLE) && !PQconsumeInput(connection->libpq)))
+    /* A socket in error may still hold the server's last words. */
+    bool has_news = status < 0 || (events & UV_READABLE);
+
+    if (has_news && !PQconsumeInput(connection->libpq))
+        connection->is_lost = true;
+    if (status < 0)
         connection->is_lost = true;
     pg_connection_check_socket(connection);
 }
@@ -175,10 +180,7 @@ bool pg_connection_is_alive(struct pg_connection *connection)
         return true;
     read_socket(connection, 0, UV_READABLE);
     if (!connection->is_lost)
-        PQisBusy(connection->libpq);
-    /* What follows a good-bye message is the end: look for it once more. */
-    if (!connection->is_lost && poll(&news, 1, 0) > 0)
-        read_socket(connection, 0, UV_READABLE);
+        PQisBusy(connection->libpq); /* hands what was said to notice() */
     return !connection->is_lost;
 }
 
@@ -215,10 +217,16 @@ int pg_connection_wait(struct pg_connection *connection, const char *label,
 
 /* ---- open and shut ---- */
 
-static void notice(void *arg, const char *message)
+/* What the server says unasked. A fatal error is its good-bye, the end follows soon. */
+static void notice(void *arg, const PGresult *result)
 {
-    (void)arg;
-    log_debug("PostgreSQL: %.*s", (int)strcspn(message, "\n"), message);
+    struct pg_connection *connection = arg;
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    if (severity && strcmp(severity, "FATAL") == 0)
+        connection->is_lost = true;
+    log_debug("PostgreSQL: %s", message ? message : "");
 }
 
 /* Yields. 0, or -EAGAIN; why not stands in PQerrorMessage(), or *ret_error is set. */
@@ -236,11 +244,12 @@ static int establish(struct pg_connection *connection, uint64_t deadline,
 
         if (next == PGRES_POLLING_FAILED)
             return -EAGAIN;
-        /* The socket may be another one each time, so no watch lasts here. */
+        /* The socket may be another one each time, so no watch lasts here. An error
+         * on it (refused, for one) is libpq's to find: it tries the next host. */
         if (now >= deadline ||
             task_poll_fd(PQsocket(libpq),
                          next == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE,
-                         deadline - now) < 0) {
+                         deadline - now) == -ETIMEDOUT) {
             *ret_error = "no answer within database.connect_timeout";
             return -EAGAIN;
         }
@@ -276,7 +285,7 @@ int pg_connection_open(struct pg_connection *connection)
             PQconnectStartParams(parameters.keywords, parameters.values, 0);
         if (!connection->libpq)
             fatal("out of memory");
-        PQsetNoticeProcessor(connection->libpq, notice, NULL);
+        PQsetNoticeReceiver(connection->libpq, notice, connection);
         rc = establish(connection, deadline, &error);
     }
     if (rc == 0) {

@@ -161,6 +161,13 @@ static void begin_statement(struct pg_connection *connection)
     connection->in_flight = true;
 }
 
+/* Lost while nobody asked anything of it. */
+static bool is_gone(struct pg_connection *connection)
+{
+    connection->was_unsent = connection->is_lost;
+    return connection->is_lost;
+}
+
 /* `sent`: what PQsend...() returned. Yields. 0 or an error. */
 static int finish_statement(struct pg_connection *connection, int sent, const char *label,
                             const char *what, uint64_t deadline)
@@ -234,6 +241,8 @@ int pg_statement_run(struct pg_connection *connection, const struct query *query
     bool by_name = connection->pg->options.prepared && query->id < query_count;
 
     assert(count == query->param_count && count <= MAX_PARAMS);
+    if (is_gone(connection))
+        return -EAGAIN;
     if (by_name && !is_prepared(connection, query)) {
         int rc = prepare(connection, query, label, deadline);
         if (rc < 0)
@@ -247,6 +256,8 @@ int pg_statement_run(struct pg_connection *connection, const struct query *query
 int pg_statement_command(struct pg_connection *connection, const char *label,
                          const char *command, uint64_t deadline)
 {
+    if (is_gone(connection))
+        return -EAGAIN;
     begin_statement(connection);
     int sent = PQsendQuery(connection->libpq, command);
     return finish_statement(connection, sent, label, command, deadline);

@@ -1,0 +1,284 @@
+/*
+ * test_pg_outage.c - sessions killed, the server gone and back: what callers see.
+ */
+#include "tests/unit/pg_testing.h"
+#include <stdio.h>
+
+static int results[32];
+
+static const char end_all[] =
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+    "WHERE application_name = 'forkmark test'";
+
+static void one_query(void *arg)
+{
+    int *result = arg;
+
+    *result = run_sql("SELECT 1");
+}
+
+static void start_many(int count, void (*run)(void *))
+{
+    for (int i = 0; i < count; i++) {
+        results[i] = 1;
+        start_task(run, &results[i], 0);
+    }
+    task_run_loop();
+}
+
+static void hold_a_moment(void *arg)
+{
+    int *result = arg;
+
+    *result = run_sql("SELECT pg_sleep(0.05)");
+}
+
+/* Idle sessions die: nobody notices, because nobody is given a dead one. */
+static void test_idle_sessions_die(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        start_many(2, hold_a_moment);
+        assert_int_equal(stats_now().idle, 2);
+        ask(end_all);
+        assert_true(become_sessions("true", 0));
+        start_many(2, one_query);
+        assert_int_equal(results[0], 0);
+        assert_int_equal(results[1], 0);
+    }
+    assert_int_equal(stats_now().reconnects, 6);
+}
+
+/* Noticed by the loop itself, while nobody asks for anything. */
+static void wait_a_moment(void *arg)
+{
+    (void)arg;
+    ask(end_all);
+    for (int i = 0; i < 100 && stats_now().open > 0; i++)
+        task_sleep(10);
+    assert_int_equal(stats_now().open, 0);
+}
+
+static void test_idle_death_is_seen(void **state)
+{
+    (void)state;
+    start_many(2, hold_a_moment);
+    run_task(wait_a_moment, NULL, 0);
+    assert_int_equal(outcome, TASK_DONE);
+}
+
+/* ---- in the middle of a statement ---- */
+
+static struct query killed = { .name = "killed",
+                               .text = "INSERT INTO kept SELECT 1 FROM pg_sleep(0.2)",
+                               .id = SIZE_MAX };
+
+static void run_killed(void *arg)
+{
+    int *result = arg;
+
+    *result = pg_run(pg, &killed, PG_NO_ARGS, NULL);
+}
+
+static void kill_soon(void *arg)
+{
+    (void)arg;
+    task_sleep(60);
+    assert_string_equal(ask(end_all), "1");
+}
+
+/* The server says good-bye in the middle: it has done nothing, so it is done again. */
+static void test_session_dies_in_statement(void **state)
+{
+    (void)state;
+    ask("CREATE TABLE kept (id int)");
+    results[0] = 1;
+    start_task(run_killed, &results[0], 0);
+    start_task(kill_soon, NULL, 0);
+    task_run_loop();
+    assert_int_equal(results[0], 0);
+    assert_string_equal(ask("SELECT count(*) FROM kept"), "1");
+    assert_int_equal(stats_now().reconnects, 1);
+    ask("DROP TABLE kept");
+}
+
+static void kill_twice(void *arg)
+{
+    kill_soon(arg);
+    task_sleep(100);
+    assert_string_equal(ask(end_all), "1");
+}
+
+/* Once more, not for ever. */
+static void test_session_dies_twice(void **state)
+{
+    (void)state;
+    ask("CREATE TABLE kept (id int)");
+    results[0] = 1;
+    start_task(run_killed, &results[0], 0);
+    start_task(kill_twice, NULL, 0);
+    task_run_loop();
+    assert_int_equal(results[0], -EAGAIN);
+    assert_string_equal(ask("SELECT count(*) FROM kept"), "0");
+    ask("DROP TABLE kept");
+}
+
+/* A backend that crashes takes all sessions with it; some end without a word. */
+static void crash_soon(void *arg)
+{
+    (void)arg;
+    task_sleep(60);
+    int pid = atoi(ask("SELECT pid FROM pg_stat_activity WHERE state = 'active' AND "
+                       "application_name = 'forkmark test'"));
+    assert_true(pid > 0);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+}
+
+static void test_backend_crashes(void **state)
+{
+    (void)state;
+    ask("CREATE TABLE kept (id int)");
+    results[0] = 1;
+    start_task(run_killed, &results[0], 0);
+    start_task(crash_soon, NULL, 0);
+    task_run_loop();
+    assert_int_equal(results[0], -EAGAIN); /* whether it was done is not known */
+    postgres_await(&server);
+    ask("DROP TABLE kept");
+}
+
+static void transaction_is_lost(void *arg)
+{
+    struct pg_tx *tx;
+
+    (void)arg;
+    assert_int_equal(pg_begin(pg, &tx), 0);
+    ask(end_all);
+    task_sleep(50);
+    assert_int_equal(pg_tx_run(tx, STATEMENT("SELECT 1", 0), PG_NO_ARGS, NULL), -EAGAIN);
+    assert_int_equal(pg_commit(tx), -EAGAIN);
+
+    assert_int_equal(pg_begin(pg, &tx), 0);
+    ask(end_all);
+    assert_int_equal(pg_commit(tx), -EAGAIN);
+    pg_rollback(tx);
+    assert_int_equal(run_sql("SELECT 1"), 0);
+}
+
+static void test_transaction_is_lost(void **state)
+{
+    (void)state;
+    run_task(transaction_is_lost, NULL, 0);
+    assert_int_equal(outcome, TASK_DONE);
+}
+
+/* ---- the server ---- */
+
+static void query_slowly(void *arg)
+{
+    int *result = arg;
+
+    *result = run_sql("SELECT pg_sleep(30)");
+}
+
+static void stop_soon(void *arg)
+{
+    (void)arg;
+    task_sleep(50);
+    postgres_stop(&server);
+}
+
+static void use_it_again(void *arg)
+{
+    int *result = arg;
+    uint64_t began = clock_ms();
+
+    while ((*result = run_sql("SELECT 1")) == -EAGAIN && clock_ms() - began < 5000)
+        task_sleep(20);
+}
+
+/* With the server away everyone is told at once; with it back, all is as before. */
+static void test_server_restarts(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        results[i] = 1;
+        start_task(query_slowly, &results[i], 0);
+    }
+    start_task(stop_soon, NULL, 0);
+    uint64_t began = clock_ms();
+    task_run_loop();
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(results[i], -EAGAIN);
+    assert_int_equal(stats_now().open, 0);
+
+    start_many(10, one_query);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(results[i], -EAGAIN);
+    assert_true(clock_ms() - began < 2000);
+
+    postgres_start(&server);
+    start_many(10, use_it_again);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(results[i], 0);
+    assert_true(stats_now().open <= 3);
+}
+
+/* A server that accepts and says nothing costs one connect_timeout, not one each. */
+static void test_silent_server(void **state)
+{
+    struct pg_options options = pool_options();
+
+    (void)state;
+    options.connect_timeout_ms = 200;
+    use_pool(&options);
+    kill(server.pid, SIGSTOP);
+    uint64_t began = clock_ms();
+    start_many(20, one_query);
+    assert_in_range(clock_ms() - began, 190, 1000);
+    uint64_t failed = stats_now().failed;
+    assert_in_range(failed, 1, 3);
+    began = clock_ms();
+    start_many(20, one_query);
+    kill(server.pid, SIGCONT);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(results[i], -EAGAIN);
+    /* At most one of them tried again. */
+    assert_in_range(stats_now().failed - failed, 0, 1);
+    assert_in_range(clock_ms() - began, 0, 500);
+    start_many(3, use_it_again);
+    assert_int_equal(results[0], 0);
+}
+
+static void leave_while_connecting(void *arg)
+{
+    (void)arg;
+    run_sql("SELECT 1");
+    fail();
+}
+
+/* A task that ends while its connection is being made takes it along. */
+static void test_task_ends_in_connect(void **state)
+{
+    (void)state;
+    kill(server.pid, SIGSTOP);
+    run_task(leave_while_connecting, NULL, 50);
+    kill(server.pid, SIGCONT);
+    assert_int_equal(outcome, TASK_DEADLINE);
+    assert_int_equal(stats_now().open, 0);
+    start_many(1, one_query);
+    assert_int_equal(results[0], 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        POOL_TEST(test_idle_sessions_die),         POOL_TEST(test_idle_death_is_seen),
+        POOL_TEST(test_session_dies_in_statement), POOL_TEST(test_session_dies_twice),
+        POOL_TEST(test_backend_crashes),           POOL_TEST(test_transaction_is_lost),
+        POOL_TEST(test_server_restarts),           POOL_TEST(test_silent_server),
+        POOL_TEST(test_task_ends_in_connect),
+    };
+
+    return cmocka_run_group_tests_name("pg_outage", tests, open_server, close_server);
+}
