@@ -5,7 +5,7 @@
 -- too many deliveries, timed out, died (redeliver off); default failure TTL.
 -- The answer: "none", or one of "redelivered", "failed", "retried", then the job's id
 -- and how often it was delivered.
-local worker, ts, redeliver, max = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
+local worker, ts, may_redeliver, max = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
 local record = 'rq:worker:' .. worker
 local own = call('HMGET', record, 'current_job', 'fm_execution', 'death')
 local id, execution = own[1], own[2]
@@ -45,7 +45,7 @@ end
 if timeout > 0 and now - started >= timeout then
     return fail_attempt(ARGV[6])
 end
-if not redeliver then
+if not may_redeliver then
     return fail_attempt(ARGV[7])
 end
 local what, deliveries = redeliver(id, queue, ts, { max = max, exc = ARGV[5], run = run,
