@@ -10,6 +10,7 @@ import uuid
 
 import pytest
 
+from services import wait_until
 from stack import PASSWORD
 
 COOKIES = {"access_token_cookie": True, "csrf_access_token": False,
@@ -491,16 +492,18 @@ def test_long_passwords(stack):
 def test_login_without_a_database(stack):
     client = stack.client()
     register(client, "ann")
-    stack.sql(f"ALTER DATABASE {stack.database} ALLOW_CONNECTIONS false")
-    with stack.postgres.connect("postgres") as connection:
-        connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                       " WHERE datname = %s", (stack.database,))
-        try:
-            answer = login(client, "ann")
-        finally:
-            cursor.execute(f"ALTER DATABASE {stack.database} ALLOW_CONNECTIONS true")
+    connection = stack.postgres.connect("postgres")
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute(f"ALTER DATABASE {stack.database} ALLOW_CONNECTIONS false")
+    cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                   (stack.database,))
+    try:
+        answer = login(client, "ann")
+    finally:
+        cursor.execute(f"ALTER DATABASE {stack.database} ALLOW_CONNECTIONS true")
+        connection.close()
     assert (answer.status_code, answer.json()) == (
         503, {"message": "Database connection failed. Please try again."})
     assert int(answer.headers["Retry-After"]) > 0
+    wait_until(lambda: login(client, "ann").status_code == 200, 20, "logins go on")
