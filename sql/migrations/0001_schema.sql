@@ -293,7 +293,7 @@ CREATE TABLE outbox (
     PRIMARY KEY (job_id),
     FOREIGN KEY (user_id, bookmark_id) REFERENCES saved_content ON DELETE CASCADE
 );
--- the scheduler's round, oldest first.
-CREATE INDEX idx_outbox_created_at ON outbox (created_at);
+-- outbox_due: the scheduler's round, oldest first.
+CREATE INDEX idx_outbox_created_at ON outbox (created_at, job_id);
 -- the cascade from a deleted bookmark.
 CREATE INDEX idx_outbox_user_bookmark ON outbox (user_id, bookmark_id);

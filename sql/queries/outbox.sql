@@ -25,5 +25,5 @@ SELECT job_id, user_id, bookmark_id, url, queue, request_id, created_at::text
 FROM outbox
 WHERE created_at < now() - make_interval(secs => $1::double precision / 1000)
   AND (created_at, job_id) > ($2::timestamptz, $3)
-ORDER BY created_at, job_id
+ORDER BY outbox.created_at, outbox.job_id -- not the text above
 LIMIT $4;
