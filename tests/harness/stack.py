@@ -107,6 +107,8 @@ class Stack:
 
     def start(self, wait=True):
         self.write_config()
+        log = os.path.join(self.folder, "forkmark.log")
+        self.log_begins = os.path.getsize(log) if os.path.exists(log) else 0
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **self.environ}
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
             if name in os.environ:
@@ -116,14 +118,14 @@ class Stack:
                   "--error-exitcode=99", "--exit-on-first-error=yes", "--num-callers=30"]
         under = prefix if os.environ.get("FORKMARK_VALGRIND") else []
         self.master = Process([*under, BINARY, "serve", "--config", self.config],
-                              os.path.join(self.folder, "forkmark.log"), env=environment)
+                              log, env=environment)
         if wait:
             wait_until(self.is_ready, 60 if under else 20, "forkmark is ready")
         return self
 
     def is_ready(self):
         assert self.master.is_running(), self.master.log_text()
-        return "ready: http" in self.master.log_text()
+        return "ready: http" in self.master.log_text()[self.log_begins:]
 
     def stop(self, number=signal.SIGTERM):
         return self.master.end(number, seconds=40)
