@@ -9,6 +9,7 @@ import pytest
 
 from pages import article
 from services import wait_until
+from stack import Stream
 
 # Nothing listens there: jobs end quickly and change no title.
 BASE = "http://127.0.0.1:9"
@@ -166,6 +167,21 @@ def test_quick_save_reads_again(stack, client, pages):
                              "duplicateType": "exact"}
     wait_until(lambda: pages.hits["/quick"] == 2, 10, "the page was read again")
     assert client.bookmark(number)["title"] == "Mine"
+
+
+def test_open_pages_are_told(stack, client):
+    stream = Stream(client, token=client.token)
+    url = f"{BASE}/told"
+    number = client.save(url, title="First")
+    client.post("/api/bookmarks", json={"url": url, "title": "Second"})
+    client.delete(f"/api/bookmarks/{number}")
+    frames = [frame for frame in stream.until("bookmark.domain.deleted") if ".domain." in frame[0]]
+    assert [frame[0] for frame in frames] == [
+        f"bookmark.domain.{what}" for what in ("created", "updated", "deleted")]
+    assert [frame[2]["type"] for frame in frames] == [frame[0] for frame in frames]
+    for frame, title in zip(frames, ("First", "Second", "Second")):
+        assert frame[2]["data"] == {"bookmark_id": number, "url": url, "title": title}
+    stream.close()
 
 
 def test_pages_of_the_list(client):
