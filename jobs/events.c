@@ -101,7 +101,7 @@ static void make_event_id(const struct event *event, char ret[EVENT_ID_SIZE])
     char digest[SHA256_HEX_SIZE];
     const char *name;
 
-    strcpy(ret, "evt_");
+    memcpy(ret, "evt_", 4);
     if (strncmp(event->type, PIPELINE, strlen(PIPELINE)) != 0) {
         id_hex(ret + 4, 32);
         return;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <iconv.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -219,10 +220,11 @@ static bool add_converted(struct buf *out, const char *charset, const char *text
 {
     iconv_t converter = iconv_open("UTF-8", charset);
     char chunk[4096];
-    char *in = (char *)(uintptr_t)text;
+    char *in;
     size_t left = length;
 
-    if (converter == (iconv_t)-1) /* NOLINT(performance-no-int-to-ptr) */
+    memcpy(&in, &text, sizeof(in)); /* iconv() only reads, but takes no const */
+    if ((intptr_t)converter == -1)
         return false;
     while (left > 0) {
         char *to = chunk;
@@ -267,7 +269,7 @@ static size_t byte_order_mark(const char *body, size_t length,
 
     for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
         if (length >= marks[i].size && memcmp(body, marks[i].mark, marks[i].size) == 0) {
-            strcpy(ret, marks[i].charset);
+            snprintf(ret, CHARSET_NAME_SIZE, "%s", marks[i].charset);
             return marks[i].size;
         }
     }
@@ -287,10 +289,11 @@ static size_t find_out(const char *body, size_t length, const char *content_type
         charset_of_meta(body, length, name);
         /* A <meta> that could be read as ASCII is not in UTF-16, whatever it says. */
         if (strncmp(name, "utf-16", 6) == 0)
-            strcpy(name, UTF8);
+            snprintf(name, CHARSET_NAME_SIZE, UTF8);
     }
     if (name[0] == '\0')
-        strcpy(name, charset_is_utf8(body, length) ? UTF8 : LATIN);
+        snprintf(name, CHARSET_NAME_SIZE, "%s",
+                 charset_is_utf8(body, length) ? UTF8 : LATIN);
     return 0;
 }
 

@@ -210,7 +210,7 @@ enum job_outcome embed_bookmark(struct job_run *job)
     struct pipeline p = pipeline_of(job);
     struct pg_tx *tx = NULL;
     struct analysis analysis;
-    struct pg_rows rows;
+    struct pg_rows rows = { 0 };
 
     int rc = pg_begin(pg, &tx);
     if (rc == 0)
