@@ -154,7 +154,7 @@ void pg_forget_idle(struct pg_connection *connection)
             return;
         }
     }
-    assert(!"an idle connection stands in its pool's list");
+    assert(false && "an idle connection stands in its pool's list");
 }
 
 static void make_idle(struct pg_connection *connection)
