@@ -112,9 +112,16 @@ struct value *value_container(struct arena *arena, enum value_kind kind)
     return value;
 }
 
+/* Long texts count for more than one: a thousand uses of one are as long as a
+ * thousand texts when the value is written again. */
 static uint64_t expanded_size(const struct value *value)
 {
-    return value_is_container(value) ? value->expanded : 1;
+    if (value_is_container(value))
+        return value->expanded;
+    if (value->kind == VALUE_TEXT || value->kind == VALUE_BYTES ||
+        value->kind == VALUE_BIGINT)
+        return 1 + value->bytes.length / VALUE_TEXT_NODE;
+    return 1;
 }
 
 const char *value_refuses(const struct value *container, struct value *const *items,

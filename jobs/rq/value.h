@@ -32,6 +32,7 @@ enum value_kind {
 /* Bounds of what is read; whatever we build ourselves stays below them too. */
 #define VALUE_MAX_NODES ((uint64_t)1000000) /* every use of a shared item counts */
 #define VALUE_MAX_DEPTH 256
+#define VALUE_TEXT_NODE 64 /* so many bytes of a text count as one more node */
 
 struct value {
     enum value_kind kind;
