@@ -125,7 +125,7 @@ static void repeat(struct buf *out, const char *piece, size_t size)
         buf_adds(out, piece);
 }
 
-/* 5 MiB of each: none may take the stack, the memory or the day. */
+/* 2 MiB of each: none may take the stack, the memory or the day. */
 static void bears_hostile_pages(void **state)
 {
     static const struct {
@@ -154,7 +154,7 @@ static void bears_hostile_pages(void **state)
         uint64_t start = clock_ms();
 
         buf_adds(&html, hostile[i].before);
-        repeat(&html, hostile[i].piece, (size_t)5 << 20);
+        repeat(&html, hostile[i].piece, (size_t)2 << 20);
         text_of(html.data, html.length, &text, &headings);
         assert_true(strncmp(buf_text(&text), "text", 4) == 0);
         assert_true(text.length < (size_t)10 << 20);
