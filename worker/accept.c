@@ -26,8 +26,7 @@ struct accept {
     struct server *server;
     uv_poll_t *polls; /* one for each listening socket */
     size_t count;
-    uv_timer_t timer; /* ends a deferral */
-    bool deferred;    /* the next connection is taken whatever the mean */
+    uv_timer_t timer; /* ends a deferral, or the wait for descriptors */
     bool is_polling, is_stopped;
     int open_handles;
 };
@@ -82,20 +81,6 @@ static void set_accepting(struct accept *accept, bool on)
                           memory_order_relaxed);
 }
 
-static void on_timer(uv_timer_t *timer)
-{
-    struct accept *accept = timer->data;
-
-    if (!accept->is_stopped && !is_full(accept))
-        set_polling(accept, true);
-}
-
-static void pause_for(struct accept *accept, uint64_t ms)
-{
-    set_polling(accept, false);
-    uv_timer_start(&accept->timer, on_timer, ms, 0);
-}
-
 /* One connection. 0, -EAGAIN when none waits, or another negative errno. */
 static int accept_one(struct accept *accept, int listener)
 {
@@ -140,6 +125,28 @@ static void report_failure(int error)
     log_warn("connections wait: accept says %s", strerror(-error));
 }
 
+/*
+ * The others had their time. What still waits is taken whatever the mean; when nothing
+ * does, the next connection is again a matter of whose turn it is.
+ */
+static void on_timer(uv_timer_t *timer)
+{
+    struct accept *accept = timer->data;
+
+    if (accept->is_stopped)
+        return;
+    for (size_t i = 0; i < accept->count && !is_full(accept); i++)
+        accept_one(accept, accept->server->role->listeners[i]);
+    set_accepting(accept, !is_full(accept));
+    set_polling(accept, !is_full(accept));
+}
+
+static void pause_for(struct accept *accept, uint64_t ms)
+{
+    set_polling(accept, false);
+    uv_timer_start(&accept->timer, on_timer, ms, 0);
+}
+
 static void on_listener(uv_poll_t *poll, int status, int events)
 {
     struct accept *accept = poll->data;
@@ -154,14 +161,12 @@ static void on_listener(uv_poll_t *poll, int status, int events)
             set_polling(accept, false);
             return;
         }
-        if (!accept->deferred && accept_is_above_mean(accept->server->board,
-                                                      accept->server->slot, clock_ms())) {
-            accept->deferred = true;
+        if (accept_is_above_mean(accept->server->board, accept->server->slot,
+                                 clock_ms())) {
             pause_for(accept, DEFER_MS);
             return;
         }
         int rc = accept_one(accept, listener);
-        accept->deferred = false;
         if (rc == -EAGAIN)
             return;
         if (rc < 0 && !is_gone(rc)) {
