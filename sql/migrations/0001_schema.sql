@@ -297,3 +297,103 @@ CREATE TABLE outbox (
 CREATE INDEX idx_outbox_created_at ON outbox (created_at, job_id);
 -- the cascade from a deleted bookmark.
 CREATE INDEX idx_outbox_user_bookmark ON outbox (user_id, bookmark_id);
+
+-- 3. Fuze's rows, if section 1 found any. Columns both sides know are copied; what
+--    only forkmark has is derived. Rows that no user owns any more are left behind.
+
+-- url_normalise() and url_page_key() of common/url.c, for this one time.
+CREATE FUNCTION pg_temp.url_key(url text, with_query boolean) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    part text[] := regexp_match(rtrim(url, '/'),
+        '^([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*@)?([^/?#]+)([^?#]*)(?:\?([^#]*))?');
+    query text;
+BEGIN
+    IF part IS NULL THEN
+        RETURN rtrim(url, '/');
+    END IF;
+    IF with_query THEN
+        SELECT '?' || string_agg(p, '&' ORDER BY n) INTO query
+          FROM unnest(string_to_array(part[5], '&')) WITH ORDINALITY AS q (p, n)
+         WHERE p <> '' AND lower(split_part(p, '=', 1)) NOT IN ('utm_source',
+               'utm_medium', 'utm_campaign', 'utm_term', 'utm_content', 'fbclid', 'gclid',
+               'ref', 'source', 'campaign');
+    END IF;
+    RETURN rtrim(lower(part[1]) || '://' || coalesce(part[2], '') || lower(part[3])
+                 || part[4] || coalesce(query, ''), '/');
+END $$;
+
+-- Copies one table. `derived`: columns and their expressions over `old` and `owner`;
+-- `owner`: the rest of the FROM clause, which also drops rows without one.
+CREATE FUNCTION pg_temp.take_over(name text, derived text[], owner text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    columns text;
+    expressions text;
+    taken bigint;
+    total bigint;
+BEGIN
+    IF to_regclass('fuze.' || name) IS NULL THEN
+        RETURN;
+    END IF;
+    -- A vector's type may be pgvector's; both kinds cast to real[].
+    SELECT string_agg(quote_ident(c.attname), ', ' ORDER BY c.attnum),
+           string_agg('old.' || quote_ident(c.attname) || CASE
+                          WHEN c.atttypid = 'real[]'::regtype THEN '::real[]' ELSE '' END,
+                      ', ' ORDER BY c.attnum)
+      INTO columns, expressions
+      FROM pg_attribute c
+      JOIN pg_attribute o ON o.attrelid = to_regclass('fuze.' || name)
+                         AND o.attname = c.attname AND o.attnum > 0 AND NOT o.attisdropped
+     WHERE c.attrelid = to_regclass(quote_ident(current_schema()) || '.' || name)
+       AND c.attnum > 0 AND NOT c.attisdropped AND c.attgenerated = ''
+       AND NOT c.attname = ANY (derived[:][1:1]);
+    FOR i IN 1 .. coalesce(array_length(derived, 1), 0) LOOP
+        columns := columns || ', ' || derived[i][1];
+        expressions := expressions || ', ' || derived[i][2];
+    END LOOP;
+    EXECUTE format('INSERT INTO %I (%s) SELECT %s FROM fuze.%I old %s',
+                   name, columns, expressions, name, owner);
+    GET DIAGNOSTICS taken = ROW_COUNT;
+    EXECUTE format('SELECT count(*) FROM fuze.%I', name) INTO total;
+    IF name <> 'bookmark_metadata' THEN -- the one without an id of its own
+        EXECUTE format('SELECT setval(pg_get_serial_sequence(%L, ''id''), '
+                       'greatest((SELECT max(id) FROM fuze.%I), 1))', name, name);
+    END IF;
+    RAISE NOTICE 'took over % of % rows of %', taken, total, name;
+END $$;
+
+DO $$
+DECLARE
+    of_bookmark text := 'JOIN saved_content owner ON owner.id = old.%s';
+BEGIN
+    PERFORM pg_temp.take_over('users', '{}', '');
+    PERFORM pg_temp.take_over('projects', '{}', 'WHERE old.user_id IS NOT NULL');
+    PERFORM pg_temp.take_over('saved_content',
+        '{{url_norm, "pg_temp.url_key(old.url, true)"},
+          {page_key, "pg_temp.url_key(old.url, false)"}}', 'WHERE old.user_id IS NOT NULL');
+    PERFORM pg_temp.take_over('bookmark_metadata', '{{user_id, owner.user_id}}',
+        format(of_bookmark, 'bookmark_id'));
+    PERFORM pg_temp.take_over('content_analysis', '{{user_id, owner.user_id}}',
+        format(of_bookmark, 'content_id'));
+    PERFORM pg_temp.take_over('tasks', '{{user_id, owner.user_id}}',
+        'JOIN projects owner ON owner.id = old.project_id');
+    PERFORM pg_temp.take_over('subtasks', '{{user_id, owner.user_id}}',
+        'JOIN tasks owner ON owner.id = old.task_id');
+    -- One row's user, bookmark and project may differ in Fuze (D21): then it says nothing.
+    PERFORM pg_temp.take_over('feedback', '{}', format(of_bookmark, 'content_id')
+        || ' AND owner.user_id = old.user_id WHERE old.project_id IS NULL OR EXISTS '
+           '(SELECT 1 FROM projects p WHERE p.id = old.project_id AND p.user_id = old.user_id)');
+    PERFORM pg_temp.take_over('user_feedback', '{}', 'WHERE old.user_id IS NOT NULL '
+        'AND (old.content_id IS NULL OR EXISTS (SELECT 1 FROM saved_content s '
+        'WHERE s.id = old.content_id AND s.user_id = old.user_id))');
+    -- A family lives as long as its refresh token, 30 days from its last use.
+    PERFORM pg_temp.take_over('token_families',
+        '{{expires_at, "coalesce(old.last_used_at, old.created_at) + interval ''30 days''"}}',
+        'WHERE old.user_id IS NOT NULL');
+    PERFORM pg_temp.take_over('bookmark_events', '{{user_id, owner.user_id}}',
+        format(of_bookmark, 'bookmark_id'));
+END $$;
+
+DROP FUNCTION pg_temp.take_over(text, text[], text);
+DROP FUNCTION pg_temp.url_key(text, boolean);
