@@ -57,6 +57,8 @@ static bool split_port(const char *text, char host[64], int *port)
     const char *end = text[0] == '[' ? strchr(text, ']') : strrchr(text, ':');
     const char *first = text[0] == '[' ? text + 1 : text;
 
+    if (text[0] == '[' && !end)
+        return false;
     if (!end || (text[0] != '[' && strchr(text, ':') != end))
         end = text + strlen(text); /* no port, or an IPv6 address without brackets */
     size_t length = (size_t)(end - first);
