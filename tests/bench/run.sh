@@ -5,4 +5,4 @@
 set -eu
 cd "$(dirname "$0")/../.."
 [ -x build/forkmark ] || { cmake --preset release >/dev/null && cmake --build build; }
-exec /usr/bin/python3 tests/bench/http.py "$@"
+exec /usr/bin/python3 tests/bench/side_by_side.py "$@"
