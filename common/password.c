@@ -83,9 +83,10 @@ static int hash_new(const char *password, int rounds, char ret[PASSWORD_HASH_SIZ
                           sizeof(setting)))
         return -EINVAL;
     const char *hash = bcrypt(password, setting);
-    if (!hash || strlen(hash) >= PASSWORD_HASH_SIZE)
+    size_t length = hash ? strlen(hash) : PASSWORD_HASH_SIZE;
+    if (length >= PASSWORD_HASH_SIZE)
         return -EINVAL;
-    strcpy(ret, hash);
+    memcpy(ret, hash, length + 1);
     return 0;
 }
 

@@ -102,11 +102,12 @@ static int connect_fd(int fd, const struct sockaddr *address, socklen_t length,
 
     uint64_t now = clock_ms();
     int rc = now < until_ms ? task_poll_fd(fd, UV_WRITABLE, until_ms - now) : -ETIMEDOUT;
-    if (rc < 0)
+    if (rc == -ETIMEDOUT)
         return rc;
+    /* libuv reports any other failure as EBADF; the socket knows which it was. */
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &status, &size) != 0)
         return -errno;
-    return -status;
+    return status != 0 ? -status : rc;
 }
 
 static void drop_stream(void *arg)
