@@ -57,7 +57,7 @@ static void give_rows(struct pg_connection *connection, struct pg_rows *ret)
     arena_defer(task_arena(), clear_result, result);
     *ret = (struct pg_rows){ .result = result,
                              .count = PQntuples(result),
-                             .affected = atoi(PQcmdTuples(result)) };
+                             .affected = (int)strtol(PQcmdTuples(result), NULL, 10) };
 }
 
 /* ---- one statement ---- */

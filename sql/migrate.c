@@ -32,7 +32,7 @@ static const char make_table[] = "CREATE TABLE IF NOT EXISTS schema_migrations (
 
 static int number_of(const struct embedded_file *file)
 {
-    return atoi(file->name);
+    return (int)strtol(file->name, NULL, 10);
 }
 
 static size_t known_count(void)
@@ -152,7 +152,7 @@ static const struct embedded_file *find_known(int number)
 /* Whether one row of schema_migrations agrees with this binary. */
 static bool check_row(const PGresult *rows, int row, struct buf *error)
 {
-    int number = atoi(PQgetvalue(rows, row, 0));
+    int number = (int)strtol(PQgetvalue(rows, row, 0), NULL, 10);
     const char *name = PQgetvalue(rows, row, 1);
     const struct embedded_file *file = find_known(number);
     char hash[HASH_SIZE];
@@ -196,7 +196,8 @@ static const struct embedded_file *first_missing(const PGresult *rows)
     int row = 0;
 
     for (const struct embedded_file *file = migrations; file->name; file++, row++) {
-        if (row >= PQntuples(rows) || atoi(PQgetvalue(rows, row, 0)) != number_of(file))
+        if (row >= PQntuples(rows) ||
+            (int)strtol(PQgetvalue(rows, row, 0), NULL, 10) != number_of(file))
             return file;
     }
     return NULL;
@@ -211,7 +212,7 @@ static int line_of_error(const struct statement *statement, const PGresult *resu
     if (!position)
         return statement->line;
     return statement->line - 1 +
-           split_line_of(statement->text, statement->length, atol(position));
+           split_line_of(statement->text, statement->length, strtol(position, NULL, 10));
 }
 
 static bool run_statement(PGconn *connection, const struct embedded_file *file,

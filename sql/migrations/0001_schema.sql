@@ -49,7 +49,7 @@ CREATE TABLE users (
     last_failed_login timestamp,
     account_locked_until timestamp
 );
--- user_find_by_name, user_find_by_email, and registering: unique whatever the case.
+-- user_by_login, user_by_username, user_by_email, user_insert: unique whatever the case.
 CREATE UNIQUE INDEX idx_users_username_lower ON users (lower(username));
 CREATE UNIQUE INDEX idx_users_email_lower ON users (lower(email));
 
@@ -133,22 +133,22 @@ CREATE TABLE saved_content (
     -- hence the limit of 2048 on a URL.
     CONSTRAINT uq_saved_content_user_url UNIQUE (user_id, url)
 );
--- bookmark_list, bookmark_count, the dashboard's newest five.
+-- bookmark_list.
 CREATE INDEX idx_saved_content_user_saved_at
     ON saved_content (user_id, saved_at DESC, id DESC);
--- duplicate check `normalized`.
+-- bookmark_find_same, bookmark_insert: duplicate check `normalized`.
 CREATE INDEX idx_saved_content_user_url_norm ON saved_content (user_id, url_norm);
--- duplicate check `similar`.
+-- bookmark_find_similar: duplicate check `similar`.
 CREATE INDEX idx_saved_content_user_page_key ON saved_content (user_id, page_key);
--- delete by URL, ignoring case (D16).
+-- bookmark_find_by_url: delete by URL, ignoring case (D16).
 CREATE INDEX idx_saved_content_user_url_lower ON saved_content (user_id, lower(url));
 -- counts of bookmarks with text (success rate, analyses still to do).
 CREATE INDEX idx_saved_content_has_text ON saved_content (user_id)
     WHERE extracted_text <> '';
--- the sweeper: bookmarks whose job was lost.
+-- sweep_unfinished: bookmarks whose job was lost.
 CREATE INDEX idx_saved_content_unfinished ON saved_content (scrape_status, saved_at)
     WHERE scrape_status IN ('PENDING', 'RUNNING');
--- text search.
+-- search_text.
 CREATE INDEX idx_saved_content_search ON saved_content USING gin (search_vector);
 
 CREATE TABLE bookmark_metadata (
@@ -249,14 +249,14 @@ CREATE TABLE token_families (
     revoked boolean NOT NULL DEFAULT false,
     revoked_reason varchar(50),
     PRIMARY KEY (user_id, id),
-    -- refresh, logout, the check of every access token; all families of a user.
+    -- family_is_good, family_lock, family_rotate, family_revoke, family_revoke_others.
     CONSTRAINT uq_token_families_user_family UNIQUE (user_id, family_id)
 );
--- clean-up of families past their expiry.
+-- sweep_expired_families.
 CREATE INDEX idx_token_families_expires_at ON token_families (expires_at);
 
 CREATE TABLE bookmark_events (
-    -- the key (user_id, id) is the replay's index.
+    -- the key (user_id, id) is the replay's index: events_after, events_since.
     id bigserial,
     event_id varchar(64) NOT NULL,
     bookmark_id bigint NOT NULL,
@@ -274,10 +274,10 @@ CREATE TABLE bookmark_events (
     CONSTRAINT uq_bookmark_events_user_event UNIQUE (user_id, event_id),
     FOREIGN KEY (user_id, bookmark_id) REFERENCES saved_content ON DELETE CASCADE
 );
--- the cascade from a deleted bookmark; a bookmark's events in order.
+-- pipeline_last_run, and the cascade from a deleted bookmark.
 CREATE INDEX idx_bookmark_events_user_bookmark
     ON bookmark_events (user_id, bookmark_id, sequence);
--- clean-up of events older than 30 days.
+-- sweep_old_events: older than 30 days.
 CREATE INDEX idx_bookmark_events_created_at ON bookmark_events (created_at);
 
 -- A row: this job is owed to Redis. Made with the bookmark, deleted by the job's

@@ -15,7 +15,7 @@ BEGIN
     SELECT n.nspname INTO place
       FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
      WHERE e.extname = 'pg_trgm';
-    -- bookmark_search: title, notes or url contain what was typed.
+    -- bookmark_list_filtered, search_text: title, notes or url contain what was typed.
     FOREACH part IN ARRAY ARRAY['title', 'notes', 'url'] LOOP
         EXECUTE format('CREATE INDEX %I ON saved_content USING gin (%I %I.gin_trgm_ops)',
                        'idx_saved_content_' || part || '_trgm', part, place);
