@@ -12,7 +12,7 @@ enum job_outcome test_echo(struct job_run *job)
 {
     const struct value *x = job_arg(job, "x");
 
-    job->result = x ? (struct value *)(uintptr_t)x : NULL;
+    job->result = x ? value_borrow(x) : NULL;
     return JOB_SUCCESS;
 }
 
@@ -34,6 +34,6 @@ enum job_outcome test_sleep(struct job_run *job)
         return JOB_FAILED;
     }
     task_sleep((uint64_t)(seconds * 1000));
-    job->result = (struct value *)(uintptr_t)value;
+    job->result = value_borrow(value);
     return JOB_SUCCESS;
 }

@@ -7,7 +7,9 @@
 #include "jobs/rq/payload.h"
 #include "common/arena.h"
 #include "common/buf.h"
+#include "common/log.h"
 #include <string.h>
+#define ZLIB_CONST /* zlib does not change its input */
 #include <zlib.h>
 
 #define NAME_MAX_LENGTH 512
@@ -42,7 +44,7 @@ static enum inflated inflate_all(z_stream *stream, struct buf *out)
 /* `*data` and `*length` become what was inflated; its memory goes with the arena. */
 static enum inflated inflate_data(struct arena *arena, const void **data, size_t *length)
 {
-    z_stream stream = { .next_in = (Bytef *)(uintptr_t)*data, .avail_in = (uInt)*length };
+    z_stream stream = { .next_in = *data, .avail_in = (uInt)*length };
     struct buf *out = arena_alloc(arena, sizeof(*out));
 
     if (inflateInit(&stream) != Z_OK)
@@ -132,24 +134,17 @@ void value_write(const struct value *value, enum payload_format format, struct b
         pickle_write(value, out);
 }
 
-static void deflate_into(struct buf *out, const struct buf *in)
+void payload_deflate(const void *data, size_t length, struct buf *out)
 {
-    uLongf room = compressBound(in->length);
+    uLongf room = compressBound(length);
 
     buf_reserve(out, room);
     /* compressBound() is enough by its contract, so only memory can fail. */
-    if (compress2((Bytef *)out->data + out->length, &room, (const Bytef *)buf_text(in),
-                  in->length, Z_DEFAULT_COMPRESSION) != Z_OK)
-        return;
+    if (compress2((Bytef *)out->data + out->length, &room, data, length,
+                  Z_DEFAULT_COMPRESSION) != Z_OK)
+        fatal("out of memory");
     out->length += room;
     out->data[out->length] = '\0';
-}
-
-void payload_deflate(const void *data, size_t length, struct buf *out)
-{
-    const struct buf in = { .data = (char *)(uintptr_t)data, .length = length };
-
-    deflate_into(out, &in);
 }
 
 void payload_write(struct arena *arena, const struct call *call, struct buf *out)
@@ -157,10 +152,8 @@ void payload_write(struct arena *arena, const struct call *call, struct buf *out
     struct value *items[] = {
         value_text(arena, call->name, strlen(call->name)),
         value_none(arena),
-        call->args ? (struct value *)(uintptr_t)call->args
-                   : value_container(arena, VALUE_TUPLE),
-        call->kwargs ? (struct value *)(uintptr_t)call->kwargs
-                     : value_container(arena, VALUE_DICT),
+        call->args ? value_borrow(call->args) : value_container(arena, VALUE_TUPLE),
+        call->kwargs ? value_borrow(call->kwargs) : value_container(arena, VALUE_DICT),
     };
     struct value *tuple = value_container(arena, VALUE_TUPLE);
     struct buf plain = BUF_IN(arena);
@@ -168,5 +161,5 @@ void payload_write(struct arena *arena, const struct call *call, struct buf *out
     for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++)
         value_add(arena, tuple, items[i]);
     value_write(tuple, call->format, &plain);
-    deflate_into(out, &plain);
+    payload_deflate(buf_text(&plain), plain.length, out);
 }

@@ -220,8 +220,8 @@ static bool push_container(struct reader *r, enum value_kind kind, struct value 
 
 static bool push_marked(struct reader *r, enum value_kind kind)
 {
-    struct value **items;
-    size_t count;
+    struct value **items = NULL;
+    size_t count = 0;
 
     return pop_to_mark(r, &items, &count) && push_container(r, kind, items, count);
 }
@@ -258,8 +258,8 @@ static bool set_one(struct reader *r)
 
 static bool extend(struct reader *r, enum value_kind kind)
 {
-    struct value **items;
-    size_t count;
+    struct value **items = NULL;
+    size_t count = 0;
 
     if (!pop_to_mark(r, &items, &count))
         return false;
@@ -275,7 +275,7 @@ static bool extend(struct reader *r, enum value_kind kind)
 
 static bool push_int(struct reader *r, size_t size, bool is_signed)
 {
-    uint64_t number;
+    uint64_t number = 0;
 
     if (!take_number(r, size, &number))
         return false;
@@ -284,7 +284,7 @@ static bool push_int(struct reader *r, size_t size, bool is_signed)
 
 static bool push_long(struct reader *r, size_t length_size)
 {
-    uint64_t length;
+    uint64_t length = 0;
 
     if (!take_number(r, length_size, &length))
         return false;
@@ -311,7 +311,7 @@ static bool push_double(struct reader *r)
 
 static bool push_bytes(struct reader *r, enum value_kind kind, size_t length_size)
 {
-    uint64_t length;
+    uint64_t length = 0;
     const uint8_t *bytes;
 
     if (!take_number(r, length_size, &length) || !(bytes = take(r, length)))
@@ -442,7 +442,7 @@ static bool push_line_text(struct reader *r)
 
 static bool start_frame(struct reader *r)
 {
-    uint64_t length;
+    uint64_t length = 0;
 
     if (r->frame_end > r->at)
         return refuse(r, "nested frame");
@@ -456,7 +456,7 @@ static bool start_frame(struct reader *r)
 
 static bool read_protocol(struct reader *r)
 {
-    uint64_t version;
+    uint64_t version = 0;
 
     if (r->at != 1)
         return refuse(r, "PROTO not at the start");
@@ -580,7 +580,7 @@ static bool read_container(struct reader *r, uint8_t opcode, bool *ret)
 
 static bool put_numbered(struct reader *r, size_t size)
 {
-    uint64_t index;
+    uint64_t index = 0;
 
     return (size > 0 ? take_number(r, size, &index) : line_number(r, &index)) &&
            memo_put(r, index);
@@ -588,7 +588,7 @@ static bool put_numbered(struct reader *r, size_t size)
 
 static bool get_numbered(struct reader *r, size_t size)
 {
-    uint64_t index;
+    uint64_t index = 0;
 
     return (size > 0 ? take_number(r, size, &index) : line_number(r, &index)) &&
            memo_get(r, index);

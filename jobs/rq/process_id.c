@@ -40,22 +40,22 @@ unsigned long long process_started(pid_t pid)
 {
     char path[64];
     char line[1024];
-    unsigned long long started = 0;
-    char state = 'X';
 
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     if (!read_line(path, line, sizeof(line)))
         return 0;
     /* The command's name stands in brackets and may hold anything: look behind it.
-     * Then come the state (field 3) and, as field 22, the start time. */
-    const char *behind = strrchr(line, ')');
-    if (!behind || sscanf(behind + 1,
-                          " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-                          "%*s %*s %*s %*s %llu",
-                          &state, &started) != 2)
+     * There come the state, and 19 fields later the start time. */
+    const char *field = strrchr(line, ')');
+    if (!field || strlen(field) < 3)
         return 0;
+    field += 2;
     /* Dead already, only not yet reaped. */
-    return state == 'Z' || state == 'X' ? 0 : started;
+    if (*field == 'Z' || *field == 'X')
+        return 0;
+    for (int i = 0; i < 19 && field; i++)
+        field = strchr(field + 1, ' ');
+    return field ? strtoull(field, NULL, 10) : 0;
 }
 
 bool process_is_dead(const char *home, const char *pid, const char *started)

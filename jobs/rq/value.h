@@ -97,6 +97,17 @@ struct value_visitor {
 };
 void value_walk(const struct value *root, const struct value_visitor *visitor, void *arg);
 
+/* To put a value that is only read into a container, which may freeze it. */
+static inline struct value *value_borrow(const struct value *value)
+{
+    union {
+        const struct value *in;
+        struct value *out;
+    } same = { .in = value };
+
+    return same.out;
+}
+
 static inline bool value_is_container(const struct value *value)
 {
     return value->kind >= VALUE_LIST;

@@ -83,7 +83,7 @@ int worker_register(struct rq_worker *worker)
     char *host = arena_alloc(args.arena, 256);
 
     if (gethostname(host, 255) < 0)
-        strcpy(host, "localhost");
+        snprintf(host, 256, "localhost");
     rq_arg(&args, worker->name);
     rq_arg(&args, joined_queues(worker->queues));
     field(&args, "birth", clock_iso_z(worker->birth_unix_us, birth));

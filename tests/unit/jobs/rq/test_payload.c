@@ -4,7 +4,6 @@
  */
 #include "common/arena.h"
 #include "common/buf.h"
-#include "common/clock.h"
 #include "jobs/rq/base64.h"
 #include "jobs/rq/bigint.h"
 #include "jobs/rq/payload.h"
@@ -14,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <zlib.h>
 
 #include <cmocka.h>
@@ -376,11 +376,11 @@ static void check_hostile(const cJSON *row)
     struct call call;
 
     read_row(row, arena, &data);
-    uint64_t start = clock_ms();
+    clock_t start = clock();
     bool is_read =
         payload_read(arena, data.data ? data.data : "", data.length, &call, &error);
-    if (clock_ms() - start > 1000)
-        fail_msg("%s took %d ms", name, (int)(clock_ms() - start));
+    if (clock() - start > CLOCKS_PER_SEC) /* of this process: others may be busy */
+        fail_msg("%s took %d ms", name, (int)((clock() - start) * 1000 / CLOCKS_PER_SEC));
     if (is_read && strcmp(expect, "refuse") == 0)
         fail_msg("%s was accepted", name);
     if (!is_read)
@@ -414,9 +414,9 @@ static void hashes_a_large_key_in_no_time(void **state)
     for (int i = 0; i < 500000; i++)
         buf_addf(&data, "}h%cNs", 18);
     buf_addc(&data, '.');
-    uint64_t start = clock_ms();
+    clock_t start = clock();
     assert_null(pickle_read(arena, data.data, data.length, &error));
-    assert_true(clock_ms() - start < 1000);
+    assert_true(clock() - start < CLOCKS_PER_SEC);
     arena_free(arena);
 }
 
