@@ -160,6 +160,46 @@ def test_jobs_lost_with_redis_are_pushed_again(jobs_stack, queue):
                                       number)[0][0] != "PENDING", 15, "the job is pushed again")
 
 
+def test_bookmarks_left_behind_are_swept_up(make_stack, pages):
+    """One whose job never was; one whose job failed without being able to say so."""
+    stack = make_stack(jobs=JOBS + " sweep_age = 1;")
+    client = stack.client().sign_up()
+    pages.put("/article", article("A title to find", "word " * 400))
+    numbers = [row[0] for path in ("/article", "/other") for row in stack.sql(
+        "INSERT INTO saved_content (user_id, url, url_norm, page_key, title, saved_at) "
+        "VALUES (%s, %s, %s, %s, 'x', now() - interval '1 day') RETURNING id",
+        client.user["id"], *[pages.url(path)] * 3)]
+    stack.redis.zadd("rq:failed:default",
+                     {f"bookmark_process_{numbers[1]}_00000000": time.time() + 1000})
+    wait_until(lambda: stack.sql("SELECT scrape_status FROM saved_content ORDER BY id") ==
+               [("SUCCESS",), ("FAILED",)], 20, "both are settled")
+    assert pages.hits == {"/article": 1}
+
+
+def test_without_redelivery_a_killed_attempt_is_a_failed_one(make_stack):
+    stack = make_stack(jobs=JOBS + " redeliver = false;")
+    queue = Queue("default", connection=stack.redis)
+    job = queue.enqueue(SLEEP, 30)
+    wait_until(lambda: job.get_status() == "started", 10, "the job starts")
+    [consumer] = stack.children("consumer")
+    os.kill(consumer, signal.SIGKILL)
+    wait_until(lambda: job.get_status() == "failed", 2, "the job fails")
+    assert "Work-horse terminated unexpectedly" in job.latest_result().exc_string
+
+
+def test_queues_are_polled_where_blmove_is_denied(make_stack, redis_server):
+    admin = redis_server.connect()
+    admin.execute_command("ACL", "SETUSER", "default", "-blmove")
+    stack = make_stack(jobs=JOBS)
+    queue = Queue("default", connection=stack.redis)
+    wait_until(lambda: Worker.all(connection=stack.redis), 10, "the consumer registers")
+    time.sleep(0.5)
+    begin = time.monotonic()
+    finished(queue.enqueue(ECHO, 1))
+    assert time.monotonic() - begin < 1
+    assert "queues are polled" in stack.log_text()
+
+
 def forkmark_jobs(stack, *arguments):
     return subprocess.run([BINARY, "jobs", "--config", stack.config, *arguments],
                           capture_output=True, text=True, timeout=60, check=False)
