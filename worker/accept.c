@@ -84,7 +84,7 @@ static void set_accepting(struct accept *accept, bool on)
 /* One connection. 0, -EAGAIN when none waits, or another negative errno. */
 static int accept_one(struct accept *accept, int listener)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = { 0 };
     socklen_t length = sizeof(address);
     int yes = 1;
     int fd = accept4(listener, (struct sockaddr *)&address, &length,

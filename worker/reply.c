@@ -210,7 +210,7 @@ static struct MHD_Response *make_response(struct exchange *exchange)
         return response;
     }
     /* The arena outlives the response: the data need not be copied. */
-    return MHD_create_response_from_buffer(reply->length, (void *)(uintptr_t)reply->data,
+    return MHD_create_response_from_buffer(reply->length, (void *)reply->data,
                                            MHD_RESPMEM_PERSISTENT);
 }
 

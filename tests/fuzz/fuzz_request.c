@@ -41,7 +41,7 @@ static struct options *make_options(void)
     require(options != NULL);
     buf_done(&errors);
     /* Below what an operator may set: an input should not wait for anybody. */
-    options->server.request_timeout = 50;
+    options->server.request_timeout = 10;
     options->database.pool_timeout = 2;
     options->database.connect_timeout = 2;
     options->redis.connect_timeout = 2;

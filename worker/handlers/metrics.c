@@ -212,7 +212,7 @@ static size_t list_queues(const struct options *options, const char **names, siz
 /* Left out while Redis is away: a missing number is not 0. */
 static void add_queues(struct page *page)
 {
-    const char *names[64];
+    const char *names[64] = { NULL };
     size_t count = list_queues(page->req->server->options, names, 64);
     struct redis_batch *batch = redis_batch_new(page->req->server->redis);
     redisReply **replies = NULL;
