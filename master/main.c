@@ -97,6 +97,9 @@ static int run_ctl(const struct arguments *arguments)
         cli_help(arguments->command);
         return 2;
     }
+    if (arguments->socket)
+        return ctl_run(arguments->socket, (const char *const *)arguments->words,
+                       arguments->json);
     setup_load(&arguments->input, &setup);
     /* Somebody's shell may lack what the server's environment has. */
     if (!services_choose(setup.options, &setup.data, setup.embedded, &error))
@@ -157,6 +160,11 @@ static void take_json(struct arguments *arguments, const char *text)
     arguments->json = true;
 }
 
+static void take_socket(struct arguments *arguments, const char *text)
+{
+    arguments->socket = text;
+}
+
 static const struct cli_option check_options[] = {
     { 0, "show", NULL, "print every value and where it comes from", take_show },
     { 0, "reference", NULL, "print a file with every option, its default and its help",
@@ -167,6 +175,8 @@ static const struct cli_option check_options[] = {
 
 static const struct cli_option ctl_options[] = {
     { 0, "json", NULL, "print the answer's data as JSON", take_json },
+    { 0, "socket", "PATH", "the server's control socket, without reading a configuration",
+      take_socket },
     { 0 },
 };
 

@@ -248,7 +248,7 @@ static void note_ready(struct master *m, struct pool *pool)
  */
 static void roll(struct master *m, struct pool *pool, struct census *census)
 {
-    if (census->old == 0 || census->starting > 0)
+    if (!census->oldest || census->starting > 0)
         return;
     if (census->total > pool->wanted)
         child_drain(m, census->oldest, m->now);
@@ -264,7 +264,7 @@ static uint64_t balance(struct master *m, struct pool *pool)
     struct census census = count_children(m, pool);
 
     roll(m, pool, &census);
-    while (census.old == 0 && census.total > pool->wanted) {
+    while (census.newest && census.old == 0 && census.total > pool->wanted) {
         child_drain(m, census.newest, m->now);
         census = count_children(m, pool);
     }

@@ -33,21 +33,32 @@ bool setup_is_embedded(const struct setup *setup)
     return false;
 }
 
+/* The owner of a database that is already in `folder` stays its owner. */
+static void find_account(struct setup *setup, const char *folder)
+{
+    const struct options *options = setup->options;
+    struct buf errors = BUF_HEAP, owned = BUF_HEAP;
+
+    buf_addf(&owned, "%s/postgres", folder);
+    if (!account_find(options->server.user, options->server.group, buf_text(&owned),
+                      &setup->account, &errors))
+        end_with(&errors);
+    buf_done(&owned);
+    buf_done(&errors);
+}
+
 void setup_load(const struct conf_input *input, struct setup *ret)
 {
-    struct buf errors = BUF_HEAP, owned = BUF_HEAP;
+    struct buf errors = BUF_HEAP;
 
     ret->options = options_load_in_child(input, &errors);
     if (!ret->options)
         end_with(&errors);
-    const struct options *options = ret->options;
-    buf_addf(&owned, "%s/postgres", options->services.data);
-    if (!account_find(options->server.user, options->server.group, buf_text(&owned),
-                      &ret->account, &errors))
-        end_with(&errors);
-    data_locate(options, &ret->account, &ret->data);
+    find_account(ret, ret->options->services.data);
+    data_locate(ret->options, &ret->account, &ret->data);
+    if (ret->data.was_moved)
+        find_account(ret, ret->data.folder);
     memset(ret->embedded, 0, sizeof(ret->embedded));
-    buf_done(&owned);
     buf_done(&errors);
 }
 

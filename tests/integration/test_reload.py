@@ -1,0 +1,81 @@
+"""What a reload changes, and how: new processes one in, one out; nothing lost."""
+
+import time
+
+from load import Load
+from services import wait_until
+
+
+def test_an_option_of_the_workers_replaces_them_under_load(make_stack):
+    stack = make_stack(workers=3, consumers=2)
+    before = set(stack.children("worker")) | set(stack.children("consumer"))
+    client = stack.client().sign_up()
+    load = Load(client, connections=16)
+    try:
+        time.sleep(0.5)
+        stack.reload(server='request_timeout = "20s";')
+        wait_until(lambda: not before & set(stack.children()), 40, "everybody is new")
+        wait_until(lambda: len(stack.children("worker")) == 3, 10, "three workers")
+        time.sleep(0.5)
+    finally:
+        load.stop()
+    assert load.failures == [] and load.bad() == {}
+    assert "reload: server.request_timeout: " in stack.log_text()
+    assert len(stack.children("consumer")) == 2 and len(stack.children("scheduler")) == 1
+
+
+def test_what_needs_a_restart_is_told_and_waits(make_stack):
+    stack = make_stack(workers=1)
+    before = stack.children()
+    stack.reload(server="backlog = 77;")
+    wait_until(lambda: "needs a restart" in stack.log_text(), 10, "it is told")
+    time.sleep(0.3)
+    assert stack.children() == before
+    shown = stack.ctl("show", "config").stdout
+    assert "server.backlog = 1024" in shown
+
+
+def test_pools_come_change_and_go(make_stack):
+    pool = 'pools: {{ default: {{ consumers = 1; queues = [ "{}" ]; }}; {} }};'
+    stack = make_stack(workers=1)
+    first = set(stack.children("consumer default"))
+
+    def rewrite(queue, more=""):
+        with open(stack.config, encoding="utf-8") as file:
+            text = file.read()
+        with open(stack.config, "w", encoding="utf-8") as file:
+            file.write(text[:text.index("jobs:")] + "jobs: { " + pool.format(queue, more) + " };\n")
+        assert stack.ctl("reload").returncode == 0
+
+    rewrite("default", 'bulk: { consumers = 2; queues = [ "bulk" ]; };')
+    wait_until(lambda: len(stack.children("consumer bulk")) == 2, 10, "a new pool")
+    rewrite("other")
+    wait_until(lambda: not stack.children("consumer bulk"), 20, "the pool is gone")
+    wait_until(lambda: not first & set(stack.children("consumer default")), 20,
+               "new queues need new consumers")
+    wait_until(lambda: len(stack.children("consumer default")) == 1, 10, "one of them")
+
+
+def test_a_scaled_count_survives_reloads_until_the_file_changes_it(make_stack):
+    stack = make_stack(workers=1)
+    assert stack.ctl("scale", "web", "3").returncode == 0
+    wait_until(lambda: len(stack.children("worker")) == 3, 10, "three workers")
+    assert stack.ctl("reload").stdout == "nothing changed\n"
+    time.sleep(0.3)
+    assert len(stack.children("worker")) == 3
+    stack.write_config(workers=2)
+    assert "server.workers: 1 -> 2 (applied)" in stack.ctl("reload").stdout
+    wait_until(lambda: len(stack.children("worker")) == 2, 10, "two workers")
+
+
+def test_ctl_reload_fails_with_the_reason(stack):
+    stack.write_config(server="wrokers = 3;")
+    refused = stack.ctl("reload")
+    # ctl itself reads the file to find the socket, and says the same.
+    assert refused.returncode == 1
+    assert "forkmark.conf:" in refused.stderr and "server.workers" in refused.stderr
+    # Told where the socket is, it asks the server, which says it too and serves on.
+    refused = stack.ctl("--socket", stack.folder + "/control", "reload")
+    assert refused.returncode == 1
+    assert "forkmark.conf:" in refused.stderr and "server.workers" in refused.stderr
+    assert stack.ctl("--socket", stack.folder + "/control", "status").returncode == 0
