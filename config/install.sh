@@ -53,23 +53,42 @@ say "installing: $wanted"
 $as_root apt-get update -q >/dev/null || say "apt-get update failed; trying with the lists there are"
 wanted=$(missing "$@")
 
+# Both files are put in place for the time of the installation, and what was there
+# before comes back as it was, also when this script is interrupted.
 policy=/usr/sbin/policy-rc.d
-made_policy=
 cluster=/etc/postgresql-common/createcluster.conf
+kept=$(mktemp -d)
+made_policy=
 cleanup() {
-    [ -z "$made_policy" ] || $as_root rm -f "$policy"
+    if [ -e "$kept/policy" ]; then
+        $as_root cp -p "$kept/policy" "$policy"
+    elif [ -n "$made_policy" ]; then
+        $as_root rm -f "$policy"
+    fi
+    [ ! -e "$kept/cluster" ] || $as_root cp -p "$kept/cluster" "$cluster"
+    $as_root rm -rf "$kept"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
-if [ ! -e "$policy" ]; then
+forbids_starts() { # 101: "action forbidden by policy"
+    [ -x "$policy" ] || return 1
+    "$policy" redis-server start >/dev/null 2>&1 && return 1
+    [ $? = 101 ]
+}
+if ! forbids_starts; then
+    [ ! -e "$policy" ] || $as_root cp -p "$policy" "$kept/policy"
     printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
     $as_root chmod 755 "$policy"
     made_policy=yes
 fi
-# Without this the package would make a cluster of its own and start it at boot.
+# Without this the package would make a cluster of its own and start it at boot. The
+# file may be there already without PostgreSQL: it belongs to postgresql-common.
 if [ ! -e "$cluster" ]; then
     $as_root mkdir -p "${cluster%/*}"
     echo 'create_main_cluster = false' | $as_root tee "$cluster" >/dev/null
+elif ! grep -Eq '^[[:space:]]*create_main_cluster[[:space:]]*=[[:space:]]*false' "$cluster"; then
+    $as_root cp -p "$cluster" "$kept/cluster"
+    echo 'create_main_cluster = false' | $as_root tee -a "$cluster" >/dev/null
 fi
 
 had_redis=no
