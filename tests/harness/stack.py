@@ -96,6 +96,7 @@ class Stack:
         self.options.update(options)
         self.environ = {}
         self.master = None
+        self.clients = []
 
     def write_config(self, **changes):
         self.options.update(changes)
@@ -128,6 +129,9 @@ class Stack:
         return "ready: http" in self.master.log_text()[self.log_begins:]
 
     def stop(self, number=signal.SIGTERM):
+        # A drain keeps idle connections for the keep-alive time: let go of ours first.
+        for client in self.clients:
+            client.close()
         return self.master.end(number, seconds=40)
 
     def reload(self, **changes):
@@ -135,7 +139,8 @@ class Stack:
         self.master.signal(signal.SIGHUP)
 
     def client(self):
-        return Client(self.url)
+        self.clients.append(Client(self.url))
+        return self.clients[-1]
 
     def children(self, kind=None):
         """pid -> title of the master's children ("forkmark: worker 1")."""
