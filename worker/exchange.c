@@ -4,7 +4,6 @@
 #include "worker/exchange.h"
 #include "common/arena.h"
 #include "common/clock.h"
-#include "common/ids.h"
 #include "common/log.h"
 #include "common/task.h"
 #include "worker/access.h"
@@ -13,6 +12,7 @@
 #include "worker/cors.h"
 #include "worker/handlers/page.h"
 #include "worker/reply.h"
+#include "worker/request_id.h"
 #include "worker/router.h"
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +105,7 @@ static void read_id(struct request *req)
     if (sent && is_good_id(sent))
         memcpy(req->id, sent, strlen(sent) + 1);
     else
-        id_uuid(req->id);
+        request_id_new(req->id);
 }
 
 static void read_body_length(struct exchange *exchange)

@@ -6,6 +6,7 @@
 #include "worker/exchange.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 static const struct {
     const char *name, *value;
@@ -19,6 +20,8 @@ static const struct {
 static struct {
     char keep_alive[32]; /* "timeout=5"; "": none */
     bool strict_transport;
+    char date[32];
+    time_t date_of; /* the second it was written for */
 } always;
 
 void headers_init(const struct options *options)
@@ -30,6 +33,21 @@ void headers_init(const struct options *options)
         snprintf(always.keep_alive, sizeof(always.keep_alive), "timeout=%" PRIu64,
                  seconds);
     always.strict_transport = !options_is_development(options);
+}
+
+/* libmicrohttpd would write it anew for each answer. */
+static const char *date_now(void)
+{
+    time_t now = time(NULL);
+
+    if (now != always.date_of) {
+        struct tm tm;
+
+        gmtime_r(&now, &tm);
+        strftime(always.date, sizeof(always.date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        always.date_of = now;
+    }
+    return always.date;
 }
 
 static void add_number(struct MHD_Response *response, const char *name, int64_t value)
@@ -54,6 +72,7 @@ void headers_add(struct exchange *exchange, struct MHD_Response *response)
     struct request *req = &exchange->req;
     const struct reply *reply = &exchange->reply;
 
+    MHD_add_response_header(response, "Date", date_now());
     MHD_add_response_header(response, "X-Request-ID", req->id);
     for (size_t i = 0; i < sizeof(security) / sizeof(security[0]); i++)
         MHD_add_response_header(response, security[i].name, security[i].value);

@@ -74,6 +74,7 @@ enum http_status reply_file(struct request *req, enum http_status status,
 enum http_status reply_stream(struct request *req, struct stream *stream)
 {
     req->reply->stream = stream;
+    req->reply->close = true; /* nothing follows it; a drain need not wait for more */
     reply_cache_control(req, "no-cache, no-transform");
     reply_header(req, "X-Accel-Buffering", "no");
     return set(req, HTTP_OK, "text/event-stream; charset=utf-8", NULL, 0);

@@ -78,6 +78,7 @@ static void frames_in_order(void **state)
     assert_non_null(strstr(client.in.data, "Access-Control-Allow-Origin: "));
     assert_non_null(strstr(client.in.data, "X-Request-ID: "));
     assert_null(strstr(client.in.data, "Content-Length"));
+    assert_non_null(strstr(client.in.data, "Connection: close"));
     assert_true(strstr(client.in.data, "first") < strstr(client.in.data, "replayed"));
     assert_true(strstr(client.in.data, "replayed") < strstr(client.in.data, "live\n"));
     assert_int_equal(atomic_load(&fixture.server.slot->count.streams), 1);
