@@ -251,7 +251,7 @@ static const struct command commands[] = {
                "`forkmark jobs help` lists the commands.",
       .details = "Examples:\n"
                  "  forkmark jobs help\n"
-                 "  forkmark jobs list\n\n"
+                 "  forkmark jobs info\n\n"
                  "Exit status: 0 done, 1 it failed and says why, 2 usage.\n",
       .takes_rest = true,
       .run = run_jobs },
