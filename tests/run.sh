@@ -73,7 +73,7 @@ if wants lint; then
     if [ "${version:-0}" = 14 ]; then
         check clang-format sh -c "git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror"
         check clang-tidy sh -c "git ls-files 'common/*.c' 'sql/*.c' 'jobs/*.c' 'worker/*.c' 'master/*.c' |
-            xargs -P 2 -n 4 clang-tidy -p build-asan --quiet --extra-arg=-Wno-unknown-warning-option"
+            xargs -P 2 -n 4 clang-tidy -p build-asan --quiet 2>/dev/null"
     else
         echo "skipped: the rules are written for version 14 of clang-format and clang-tidy, here is ${version:-none}"
     fi
