@@ -306,35 +306,39 @@ void stream_end(struct stream *stream)
     wake(stream);
 }
 
-struct header_list {
-    size_t count;
-    const char *names[32], *values[32];
+/* A copy: MHD_del_response_header() still reads its arguments when it has freed the
+ * header, so they must not be the header's own texts. */
+struct header_copy {
+    char name[64], value[512];
 };
 
-static enum MHD_Result list_header(void *arg, enum MHD_ValueKind kind, const char *name,
+static enum MHD_Result copy_header(void *arg, enum MHD_ValueKind kind, const char *name,
                                    const char *value)
 {
-    struct header_list *list = arg;
+    struct header_copy *copy = arg;
+    size_t name_size = strlen(name) + 1, value_size = strlen(value) + 1;
 
     (void)kind;
-    if (list->count == sizeof(list->names) / sizeof(list->names[0]))
-        return MHD_NO;
-    list->names[list->count] = name;
-    list->values[list->count++] = value;
-    return MHD_YES;
+    if (strcasecmp(name, "Connection") == 0 || name_size > sizeof(copy->name) ||
+        value_size > sizeof(copy->value))
+        return MHD_YES;
+    memcpy(copy->name, name, name_size);
+    memcpy(copy->value, value, value_size);
+    return MHD_NO;
 }
 
 /* They have been sent; kept, they would be an eighth of what an idle stream costs. */
 static void drop_headers(struct stream *stream)
 {
-    struct header_list list = { 0 };
+    struct header_copy copy;
 
     if (!stream->response)
         return;
-    MHD_get_response_headers(stream->response, list_header, &list);
-    for (size_t i = 0; i < list.count; i++)
-        if (strcasecmp(list.names[i], "Connection") != 0)
-            MHD_del_response_header(stream->response, list.names[i], list.values[i]);
+    do {
+        copy.name[0] = '\0';
+        MHD_get_response_headers(stream->response, copy_header, &copy);
+    } while (copy.name[0] &&
+             MHD_del_response_header(stream->response, copy.name, copy.value) == MHD_YES);
     stream->response = NULL;
 }
 
