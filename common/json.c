@@ -8,6 +8,7 @@
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/task.h"
+#include "common/utf8.h"
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -62,56 +63,6 @@ void json_init(void)
 
     is_loop_thread = true;
     cJSON_InitHooks(&hooks);
-}
-
-/* ---- UTF-8 ------------------------------------------------------------------ */
-
-/*
- * Well-formed lead bytes and the range of what may follow them (Unicode, table
- * 3-7): no overlong forms, no surrogates, nothing past U+10FFFF.
- */
-static const struct {
-    unsigned char first, last, low, high;
-    int length;
-} utf8_rows[] = {
-    { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
-    { 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 },
-    { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
-    { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
-};
-
-/* Bytes of the character at `c`, or 0 when it is none. */
-static size_t utf8_span(const unsigned char *c, size_t left)
-{
-    if (*c < 0x80)
-        return 1;
-    for (size_t i = 0; i < sizeof(utf8_rows) / sizeof(utf8_rows[0]); i++) {
-        size_t length = (size_t)utf8_rows[i].length;
-
-        if (*c < utf8_rows[i].first || *c > utf8_rows[i].last)
-            continue;
-        if (left < length || c[1] < utf8_rows[i].low || c[1] > utf8_rows[i].high)
-            return 0;
-        for (size_t n = 2; n < length; n++)
-            if ((c[n] & 0xc0) != 0x80)
-                return 0;
-        return length;
-    }
-    return 0;
-}
-
-static bool is_utf8(const char *text, size_t length)
-{
-    const unsigned char *c = (const unsigned char *)text, *end = c + length;
-
-    while (c < end) {
-        size_t span = utf8_span(c, (size_t)(end - c));
-
-        if (span == 0)
-            return false;
-        c += span;
-    }
-    return true;
 }
 
 /* ---- the pass before the parser --------------------------------------------- */
@@ -259,7 +210,7 @@ cJSON *json_parse(const char *text, size_t length)
     const char *end = NULL;
 
     if (json_check(text, length, JSON_MAX_DEPTH, JSON_MAX_VALUES) < 0 ||
-        !is_utf8(text, length))
+        !utf8_is_valid(text, length))
         return NULL;
     text = without_nul_escapes(text, &length);
 
@@ -332,7 +283,7 @@ void json_quote(struct buf *out, const char *text, size_t length)
         if (c == end)
             break;
         if (*c >= 0x80)
-            buf_adds(out, "\xef\xbf\xbd");
+            buf_adds(out, UTF8_REPLACEMENT);
         else
             put_escaped(out, *c);
         c++;

@@ -3,6 +3,8 @@
  */
 #include "worker/decode.h"
 #include "common/arena.h"
+#include "common/buf.h"
+#include "common/utf8.h"
 #include <stdbool.h>
 
 static int hex_value(char c)
@@ -14,6 +16,16 @@ static int hex_value(char c)
     if (c >= 'A' && c <= 'F')
         return c - 'A' + 10;
     return -1;
+}
+
+/* Bytes that are no UTF-8 would be an error of the database, not of the request. */
+static char *cleaned(struct arena *arena, const char *text, size_t *length)
+{
+    struct buf out = BUF_IN(arena);
+
+    utf8_add_clean(&out, text, *length);
+    *length = out.length;
+    return out.data;
 }
 
 static char *decode(struct arena *arena, const char *text, size_t length,
@@ -36,6 +48,8 @@ static char *decode(struct arena *arena, const char *text, size_t length,
             out[used++] = (char)value;
     }
     out[used] = '\0';
+    if (!utf8_is_valid(out, used))
+        out = cleaned(arena, out, &used);
     if (ret_length)
         *ret_length = used;
     return out;

@@ -11,6 +11,7 @@ struct arena;
 /*
  * Decoded into the arena; `ret_length` may be NULL. A % that no two hex digits
  * follow stands for itself. NUL (%00) is dropped: no text of ours can hold one.
+ * Bytes that are no UTF-8 become U+FFFD, as in Fuze.
  */
 char *decode_path(struct arena *arena, const char *text, size_t length,
                   size_t *ret_length);

@@ -7,6 +7,7 @@
 #include "jobs/extract/charset.h"
 
 #include "common/buf.h"
+#include "common/utf8.h"
 #include <ctype.h>
 #include <errno.h>
 #include <iconv.h>
@@ -16,10 +17,9 @@
 #include <strings.h>
 
 /* Browsers look at 1024 bytes; real pages put long comments before their <meta>. */
-#define META_REACH  4096
-#define REPLACEMENT "\xEF\xBF\xBD"
-#define UTF8        "utf-8"
-#define LATIN       "windows-1252"
+#define META_REACH 4096
+#define UTF8       "utf-8"
+#define LATIN      "windows-1252"
 
 /* What browsers (and so pages) mean by a label; iconv knows the right side. */
 static const struct {
@@ -128,88 +128,22 @@ void charset_of_meta(const char *body, size_t length, char ret[CHARSET_NAME_SIZE
     }
 }
 
-/* The length of the valid UTF-8 sequence at `at`; 0 when there is none. */
-static size_t sequence_length(const unsigned char *at, size_t left)
-{
-    size_t size = at[0] < 0x80   ? 1
-                  : at[0] < 0xC2 ? 0
-                  : at[0] < 0xE0 ? 2
-                  : at[0] < 0xF0 ? 3
-                  : at[0] < 0xF5 ? 4
-                                 : 0;
-
-    if (size == 0 || size > left)
-        return 0;
-    for (size_t i = 1; i < size; i++) {
-        if ((at[i] & 0xC0) != 0x80)
-            return 0;
-    }
-    /* Overlong forms, surrogates, past U+10FFFF (RFC 3629). */
-    if ((at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F) ||
-        (at[0] == 0xF0 && at[1] < 0x90) || (at[0] == 0xF4 && at[1] > 0x8F))
-        return 0;
-    return size;
-}
-
-bool charset_is_utf8(const char *text, size_t length)
-{
-    const unsigned char *bytes = (const unsigned char *)text;
-
-    for (size_t at = 0; at < length;) {
-        size_t size = sequence_length(bytes + at, length - at);
-        if (size == 0)
-            return false;
-        at += size;
-    }
-    return true;
-}
-
-/* Copies what is valid, drops NUL bytes, replaces the rest. */
-static void add_utf8(struct buf *out, const char *text, size_t length)
-{
-    const unsigned char *bytes = (const unsigned char *)text;
-    size_t start = 0, at = 0;
-
-    while (at < length) {
-        size_t size = sequence_length(bytes + at, length - at);
-        if (size > 0 && bytes[at] != 0) {
-            at += size;
-            continue;
-        }
-        buf_add(out, text + start, at - start);
-        if (size == 0)
-            buf_adds(out, REPLACEMENT);
-        start = ++at;
-    }
-    buf_add(out, text + start, at - start);
-}
-
 static void add_windows_1252(struct buf *out, const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         unsigned char byte = (unsigned char)text[i];
         unsigned c = byte >= 0x80 && byte < 0xA0 ? windows_1252[byte - 0x80] : byte;
 
-        if (c == 0)
-            continue;
-        if (c < 0x80) {
-            buf_addc(out, (char)c);
-        } else if (c < 0x800) {
-            buf_addc(out, (char)(0xC0 | c >> 6));
-            buf_addc(out, (char)(0x80 | (c & 0x3F)));
-        } else {
-            buf_addc(out, (char)(0xE0 | c >> 12));
-            buf_addc(out, (char)(0x80 | (c >> 6 & 0x3F)));
-            buf_addc(out, (char)(0x80 | (c & 0x3F)));
-        }
+        if (c != 0)
+            utf8_add(out, c);
     }
 }
 
 /* A charset nobody here has heard of: one of the two it probably is. */
 static void add_unknown(struct buf *out, const char *text, size_t length)
 {
-    if (charset_is_utf8(text, length))
-        add_utf8(out, text, length);
+    if (utf8_is_valid(text, length))
+        utf8_add_clean(out, text, length);
     else
         add_windows_1252(out, text, length);
 }
@@ -231,10 +165,10 @@ static bool add_converted(struct buf *out, const char *charset, const char *text
         size_t room = sizeof(chunk);
         size_t done = iconv(converter, &in, &left, &to, &room);
 
-        add_utf8(out, chunk, sizeof(chunk) - room);
+        utf8_add_clean(out, chunk, sizeof(chunk) - room);
         if (done != (size_t)-1 || errno == E2BIG)
             continue;
-        buf_adds(out, REPLACEMENT);
+        buf_adds(out, UTF8_REPLACEMENT);
         if (errno == EINVAL) /* the text ends inside a character */
             break;
         in++;
@@ -293,7 +227,7 @@ static size_t find_out(const char *body, size_t length, const char *content_type
     }
     if (name[0] == '\0')
         snprintf(name, CHARSET_NAME_SIZE, "%s",
-                 charset_is_utf8(body, length) ? UTF8 : LATIN);
+                 utf8_is_valid(body, length) ? UTF8 : LATIN);
     return 0;
 }
 
@@ -309,7 +243,7 @@ char *charset_to_utf8(const char *body, size_t length, const char *content_type,
     length -= skip;
     buf_reserve(&out, length + 1);
     if (strcmp(charset, UTF8) == 0)
-        add_utf8(&out, body, length);
+        utf8_add_clean(&out, body, length);
     else if (strcmp(charset, LATIN) == 0)
         add_windows_1252(&out, body, length);
     else if (!add_converted(&out, charset, body, length))

@@ -17,8 +17,6 @@ void charset_of_header(const char *content_type, char ret[CHARSET_NAME_SIZE]);
 /* The charset a <meta> near the page's start declares; "" when there is none. */
 void charset_of_meta(const char *body, size_t length, char ret[CHARSET_NAME_SIZE]);
 
-bool charset_is_utf8(const char *text, size_t length);
-
 /*
  * Valid UTF-8 without NUL bytes, NUL-ended, from malloc. Bytes that mean nothing
  * in the page's charset become U+FFFD.

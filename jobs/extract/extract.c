@@ -8,6 +8,7 @@
 
 #include "common/buf.h"
 #include "common/ids.h"
+#include "common/utf8.h"
 #include "jobs/extract/charset.h"
 #include "jobs/extract/metadata.h"
 #include "jobs/extract/page.h"
@@ -52,7 +53,7 @@ static enum content_kind guess_kind(const char *body, size_t length)
 
     if (start < body + length && *start == '<')
         return CONTENT_HTML;
-    return memchr(body, '\0', length) == NULL && charset_is_utf8(body, length)
+    return memchr(body, '\0', length) == NULL && utf8_is_valid(body, length)
                ? CONTENT_TEXT
                : CONTENT_OTHER;
 }

@@ -6,9 +6,9 @@
  */
 #include "common/arena.h"
 #include "common/buf.h"
+#include "common/utf8.h"
 #include "jobs/rq/bigint.h"
 #include "jobs/rq/payload.h"
-#include "jobs/rq/utf8.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -2,6 +2,7 @@
  * Any bytes as a page: the first byte chooses what the server said they are.
  * What comes out must be UTF-8 that a database takes, and the raw data JSON.
  */
+#include "common/utf8.h"
 #include "jobs/extract/charset.h"
 #include "jobs/extract/extract.h"
 
@@ -38,8 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         extract_page((const char *)data + 1, size - 1, content_types[data[0] & 7],
                      "http://example.org/a?b");
     must(strlen(extract->text) == extract->text_length);
-    must(charset_is_utf8(extract->text, extract->text_length));
-    must(charset_is_utf8(extract->title, strlen(extract->title)));
+    must(utf8_is_valid(extract->text, extract->text_length));
+    must(utf8_is_valid(extract->title, strlen(extract->title)));
     must(extract->quality_score >= 0 && extract->quality_score <= 100);
     cJSON *metadata = cJSON_Parse(extract->metadata);
     must(metadata != NULL);

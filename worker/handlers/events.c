@@ -4,6 +4,7 @@
 #include "common/arena.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/utf8.h"
 #include "worker/handlers/handlers.h"
 #include "worker/replay.h"
 #include "worker/stream.h"
@@ -32,7 +33,8 @@ static const char *last_event_id(struct request *req)
 
     if (!id || !*id)
         id = request_header(req, "Last-Event-ID");
-    return id && *id ? id : NULL;
+    /* A header holds any bytes; ours are ASCII. */
+    return id && *id && utf8_is_valid(id, strlen(id)) ? id : NULL;
 }
 
 /* The stream already listens: what happens during the replay follows it. */

@@ -1,4 +1,5 @@
 /* Which charset a page is in, and what its bytes become. */
+#include "common/utf8.h"
 #include "jobs/extract/charset.h"
 
 #include <setjmp.h>
@@ -63,7 +64,7 @@ static void converts_to_utf8(void **state)
         if (strcmp(text, conversions[i].text) != 0)
             fail_msg("row %zu: `%s` instead of `%s`", i, text, conversions[i].text);
         assert_int_equal(length, strlen(text));
-        assert_true(charset_is_utf8(text, length));
+        assert_true(utf8_is_valid(text, length));
         free(text);
         free(copy);
     }
