@@ -49,7 +49,7 @@ static inline void postgres_drop_rights(void)
 }
 
 static inline pid_t postgres_spawn(const struct private_postgres *server,
-                                   const char *program, char *const *arguments)
+                                   const char *program, char **arguments)
 {
     pid_t parent = getpid(), pid = fork();
     char path[512];
@@ -64,6 +64,7 @@ static inline pid_t postgres_spawn(const struct private_postgres *server,
     if (getppid() != parent)
         _exit(1);
     postgres_must(freopen("log", "a", stdout) && dup2(1, 2) == 2, "opening the log");
+    arguments[0] = path; /* initdb finds its postgres beside itself by this */
     execv(path, arguments);
     _exit(127);
 }
@@ -95,7 +96,7 @@ static inline void postgres_await(const struct private_postgres *server)
 
 static inline void postgres_start(struct private_postgres *server)
 {
-    char *const arguments[] = {
+    char *arguments[] = {
         "postgres",           "-D", "data",      "-k", server->folder,         "-c",
         "listen_addresses=",  "-c", "fsync=off", "-c", "full_page_writes=off", "-c",
         "max_connections=60", NULL
@@ -118,9 +119,8 @@ static inline void postgres_stop(struct private_postgres *server)
 
 static inline void postgres_open(struct private_postgres *server)
 {
-    char *const arguments[] = { "initdb",   "--no-sync", "-A",         "trust",
-                                "-E",       "UTF8",      "--locale=C", "-U",
-                                "forkmark", "-D",        "data",       NULL };
+    char *arguments[] = { "initdb",     "--no-sync", "-A",       "trust", "-E",   "UTF8",
+                          "--locale=C", "-U",        "forkmark", "-D",    "data", NULL };
     int status = 0;
 
     *server = (struct private_postgres){ .folder = "/tmp/forkmark-pg-XXXXXX" };
