@@ -24,6 +24,7 @@ struct http {
     struct MHD_Daemon *daemon;
     struct connection *first; /* newest first */
     size_t count;
+    size_t pending;       /* handed over; libmicrohttpd takes them up when it runs next */
     uv_poll_t poll;       /* libmicrohttpd's epoll descriptor */
     uv_timer_t timer;     /* what MHD_get_timeout() asked for */
     uv_timer_t sweep;     /* phases that last too long */
@@ -43,7 +44,7 @@ struct server *http_server(const struct http *http)
 
 size_t http_connections(const struct http *http)
 {
-    return http->count;
+    return http->count + http->pending;
 }
 
 void http_on_close(struct http *http, void (*closed)(void *arg), void *arg)
@@ -112,6 +113,7 @@ static void run_daemon(struct http *http)
 {
     uv_prepare_stop(&http->prepare);
     MHD_run(http->daemon);
+    http->pending = 0;
     arm_timer(http);
 }
 
@@ -152,6 +154,8 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
         http->first = connection;
         *context = connection;
         http->count++;
+        if (http->pending > 0)
+            http->pending--;
     } else {
         struct connection *connection = *context;
 
@@ -299,9 +303,14 @@ static void on_sweep(uv_timer_t *timer)
 
 bool http_add(struct http *http, int fd, const struct sockaddr *address, socklen_t length)
 {
-    /* It closes the socket when it fails. */
+    /* Version 0.9 starts the connection here, 1.0 when it runs next: counted from now
+     * on either way, or a burst would pass the limit. It closes the socket when it fails.
+     */
+    size_t before = http->count;
     if (MHD_add_connection(http->daemon, fd, address, length) != MHD_YES)
         return false;
+    if (http->count == before)
+        http->pending++;
     kick(http);
     return true;
 }

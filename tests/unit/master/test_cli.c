@@ -129,8 +129,12 @@ static int status_of(const char *const *line, char *said, size_t room)
         _exit(99);
     }
     close(ends[1]);
-    ssize_t got = read(ends[0], said, room - 1);
-    said[got > 0 ? got : 0] = '\0';
+    /* In pieces: standard error is not buffered. */
+    size_t length = 0;
+    ssize_t got;
+    while ((got = read(ends[0], said + length, room - 1 - length)) > 0)
+        length += (size_t)got;
+    said[length] = '\0';
     waitpid(pid, &status, 0);
     close(ends[0]);
     return WEXITSTATUS(status);

@@ -550,6 +550,7 @@ static void drained(void **state)
     assert_int_equal(answer.status, 200);
     assert_true(client_wait_closed(&idle, 500));
     assert_true(client_wait_closed(&fresh, 2000));
+    turn_loop(50); /* libmicrohttpd 1.0 forgets a connection a turn after closing it */
     assert_int_equal(http_connections(fixture.server.http), 0);
     client_close(&busy);
     client_close(&idle);
