@@ -53,8 +53,9 @@ static void give_rows(struct pg_connection *connection, struct pg_rows *ret)
 
     if (!ret)
         return;
-    connection->result = NULL;
+    /* In this order: the arena may be full, and ends the task then. */
     arena_defer(task_arena(), clear_result, result);
+    connection->result = NULL;
     *ret = (struct pg_rows){ .result = result,
                              .count = PQntuples(result),
                              .affected = (int)strtol(PQcmdTuples(result), NULL, 10) };

@@ -338,17 +338,19 @@ int redis_call_wait(struct redis *redis, uint64_t until_ms, size_t count,
 
     if (count == 0)
         return 0;
-    if (ret_replies) {
-        set = arena_alloc(task_arena(), sizeof(*set) + count * sizeof(set->replies[0]));
-        arena_defer(task_arena(), free_replies, set);
-    }
+    /* The command is in the output already. Should the arena end the task below, its
+     * replies still have their place in the queue, and nobody else gets them. */
     struct redis_pending *pending = push_pending(redis);
-    pending->task = task_self();
-    pending->set = set;
     pending->left = count;
     pending->until_ms = until_ms;
     if (until_ms != 0)
         redis_wire_alarm(redis->link.wire, until_ms);
+    if (ret_replies) {
+        set = arena_alloc(task_arena(), sizeof(*set) + count * sizeof(set->replies[0]));
+        arena_defer(task_arena(), free_replies, set);
+    }
+    pending->task = task_self();
+    pending->set = set;
 
     int rc = task_park(&(struct task_park){
         .waiting_on = "redis", .on_cancel = abandon, .arg = pending });

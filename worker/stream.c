@@ -222,11 +222,15 @@ static int64_t end_of(const struct request *req, int64_t now)
 struct stream *stream_new(struct request *req)
 {
     struct hub *hub = req->server->hub;
-    struct stream *stream = calloc(1, sizeof(*stream));
+    struct stream **request_ref = arena_alloc(req->arena, sizeof(struct stream *));
 
+    /* First, and still empty: what the arena may refuse comes before the stream. */
+    arena_defer(req->arena, free_unless_started, request_ref);
+    struct stream *stream = calloc(1, sizeof(*stream));
     if (!stream)
         fatal("out of memory");
     stream->hub = hub;
+    stream->request_ref = request_ref;
     stream->mhd = req->connection;
     stream->fd =
         MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
@@ -240,10 +244,7 @@ struct stream *stream_new(struct request *req)
     stream->sent_ms = clock_ms();
     stream->is_ending = hub->is_closed;
     add_to_hub(hub, stream);
-
-    stream->request_ref = arena_alloc(req->arena, sizeof(*stream->request_ref));
-    *stream->request_ref = stream;
-    arena_defer(req->arena, free_unless_started, stream->request_ref);
+    *request_ref = stream;
     return stream;
 }
 

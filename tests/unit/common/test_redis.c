@@ -278,6 +278,47 @@ static void a_cancelled_tasks_reply_is_thrown_away(void **state)
     run_task(cancel_in_the_middle);
 }
 
+static void ask_without_memory(void *arg)
+{
+    struct arena *arena = task_arena();
+    redisReply *reply;
+
+    (void)arg;
+    arena_alloc(arena, arena_cap(arena) - arena_used(arena));
+    redis_call(redis, &reply, "ECHO %s", "somebody else's");
+    fail_msg("a task without memory came back");
+}
+
+static void has_no_memory(void *arg, enum task_outcome outcome)
+{
+    assert_int_equal(outcome, TASK_ARENA_FULL);
+    arena_free(arg);
+}
+
+static void ask_after_one_without_memory(void *arg)
+{
+    struct arena *arena = arena_new(4096);
+
+    (void)arg;
+    assert_int_equal(redis_call(redis, NULL, "PING"), 0);
+    task_spawn(&(struct task_spec){ .name = "victim",
+                                    .run = ask_without_memory,
+                                    .arg = arena,
+                                    .arena = arena,
+                                    .on_end = has_no_memory });
+    task_spawn(&(struct task_spec){ .name = "other", .run = ask_echo, .arg = "mine" });
+    task_pause();
+    ask_echo("mine, too");
+    assert_true(redis_is_up(redis));
+}
+
+/* What it sent is answered: nobody else may get that answer. */
+static void a_task_that_ends_when_it_has_sent_shifts_no_replies(void **state)
+{
+    (void)state;
+    run_task(ask_after_one_without_memory);
+}
+
 /* ---- a server in trouble ---- */
 
 static uint64_t timed(int *ret_rc)
@@ -498,6 +539,7 @@ int main(void)
         TEST(a_script_survives_a_flush),
         TEST(many_tasks_share_the_connection),
         TEST(a_cancelled_tasks_reply_is_thrown_away),
+        TEST(a_task_that_ends_when_it_has_sent_shifts_no_replies),
         TEST(a_stopped_server_costs_one_timeout),
         TEST(connecting_to_a_stopped_server_costs_one_timeout),
         TEST(a_killed_server_is_found_again),
