@@ -11,6 +11,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#if defined(FORKMARK_DEBUG) && __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#else
+#define VALGRIND_MAKE_MEM_DEFINED(memory, size) ((void)(memory), (void)(size))
+#endif
 
 #define KEEP_STACKS 256
 #define PATTERN     0xa5
@@ -105,6 +110,7 @@ NO_SANITIZE size_t task_stack_used(const void *stack)
     const volatile uint8_t *bytes = stack;
     size_t untouched = 0;
 
+    VALGRIND_MAKE_MEM_DEFINED(stack, TASK_STACK_SIZE); /* nor does valgrind like it */
     while (untouched < TASK_STACK_SIZE && bytes[untouched] == PATTERN)
         untouched++;
     return TASK_STACK_SIZE - untouched;

@@ -16,6 +16,7 @@ from services import Process, wait_until
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("FORKMARK_BIN", os.path.join(ROOT, "build-asan", "forkmark"))
 PASSWORD = "Passw0rd!x"
+UNDER_VALGRIND = bool(os.environ.get("FORKMARK_VALGRIND"))
 
 CONFIG = """
 server: {{ workers = {workers}; bind = [ "127.0.0.1:{port}" ]; control = "{folder}/control";
@@ -117,7 +118,7 @@ class Stack:
         # Under valgrind an error ends the process at once, which the log then shows.
         prefix = ["valgrind", "-q", "--trace-children=yes", "--trace-children-skip=*postgres*,*redis*",
                   "--error-exitcode=99", "--exit-on-first-error=yes", "--num-callers=30"]
-        under = prefix if os.environ.get("FORKMARK_VALGRIND") else []
+        under = prefix if UNDER_VALGRIND else []
         self.master = Process([*under, BINARY, "serve", "--config", self.config],
                               log, env=environment)
         if wait:

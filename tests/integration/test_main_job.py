@@ -4,7 +4,7 @@ import time
 
 from pages import article
 from services import wait_until
-from stack import Stream
+from stack import UNDER_VALGRIND, Stream
 
 STAGES = ["bookmark.pipeline.scraping.started", "bookmark.pipeline.scraping.completed",
           "bookmark.pipeline.embedding.started", "bookmark.pipeline.embedding.completed",
@@ -21,7 +21,7 @@ def test_from_save_to_search(stack, pages):
     number = client.save(url)
     frames = stream.until(STAGES[-1])
     took = time.monotonic() - began
-    assert took < 2, f"the stages took {took:.1f} s"
+    assert took < (30 if UNDER_VALGRIND else 2), f"the stages took {took:.1f} s"
 
     pipeline = [frame for frame in frames if ".pipeline." in frame[0]]
     assert [frame[0] for frame in pipeline] == STAGES
