@@ -19,6 +19,7 @@
 struct cache {
     struct redis *redis;
     char *prefix;
+    bool is_disabled;
     struct redis_script generation, invalidate;
 };
 
@@ -40,6 +41,11 @@ struct cache *cache_new(struct redis *redis, const char *prefix)
     load_script(&cache->generation, "cache_generation.lua");
     load_script(&cache->invalidate, "cache_invalidate.lua");
     return cache;
+}
+
+void cache_disable(struct cache *cache)
+{
+    cache->is_disabled = true;
 }
 
 void cache_free(struct cache *cache)
@@ -80,7 +86,7 @@ const char *cache_get(struct cache *cache, int32_t user_id, const char *generati
 {
     redisReply *reply;
 
-    if (!generation)
+    if (!generation || cache->is_disabled)
         return NULL;
     const char *argv[] = { "GET", entry_key(cache, user_id, generation, name) };
     if (redis_call_argv(cache->redis, &reply, 2, argv, NULL) != 0 ||
@@ -95,7 +101,7 @@ void cache_put(struct cache *cache, int32_t user_id, const char *generation,
 {
     char ttl[16];
 
-    if (!generation)
+    if (!generation || cache->is_disabled)
         return;
     snprintf(ttl, sizeof(ttl), "%d", ttl_s);
     const char *argv[] = { "SET", entry_key(cache, user_id, generation, name), data, "EX",

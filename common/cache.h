@@ -17,8 +17,13 @@
 #include <stdint.h>
 
 struct cache;
-/* Both borrowed. */
+/* `redis` is borrowed. */
 struct cache *cache_new(struct redis *redis, const char *prefix);
+/*
+ * cache.enabled = false: every get is a miss and every put does nothing. Writes still
+ * move the generation on, so that nothing from before is found when it is on again.
+ */
+void cache_disable(struct cache *cache);
 void cache_free(struct cache *cache);
 
 /* The user's generation now, as text in the arena; NULL: no Redis, do not cache. */

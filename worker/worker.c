@@ -105,6 +105,8 @@ static void open_services(struct server *server)
                               ? open_redis(options, options->redis.cache_url, worker.name)
                               : server->redis;
     server->cache = cache_new(server->cache_redis, options->redis.prefix);
+    if (!options->cache.enabled)
+        cache_disable(server->cache);
 }
 
 static void prepare_handlers(struct server *server)

@@ -259,6 +259,15 @@ def test_the_list_is_cached_until_the_next_write(stack, client):
     assert urls(client) == []
 
 
+def test_without_the_cache_every_list_is_new(make_stack):
+    stack = make_stack(workers=1, consumers=0, more="cache: { enabled = false; };")
+    client = stack.client().sign_up()
+    client.save(f"{BASE}/a")
+    assert len(urls(client)) == 1
+    stack.sql("UPDATE saved_content SET title = 'behind its back'")
+    assert listed(client)["bookmarks"][0]["title"] == "behind its back"
+
+
 def test_users_do_not_see_each_other(stack, client):
     other = stack.client().sign_up()
     number = client.save(f"{BASE}/mine", title="secret")

@@ -86,6 +86,30 @@ static void a_write_puts_the_old_out_of_reach(void **state)
     run_task(write_in_between);
 }
 
+static void put_and_miss(void *arg)
+{
+    size_t length;
+    redisReply *reply;
+
+    (void)arg;
+    const char *before = cache_generation(cache, 11);
+    cache_put(cache, 11, before, "x", "old", 3, 60);
+    cache_disable(cache);
+    assert_null(cache_get(cache, 11, before, "x", &length));
+    cache_put(cache, 11, before, "y", "new", 3, 60);
+    assert_int_equal(redis_call(redis, &reply, "EXISTS t:{u11}:%s:y", before), 0);
+    assert_int_equal(reply->integer, 0);
+    /* Others may still use theirs: a write of ours counts for them. */
+    cache_invalidate(cache, 11);
+    assert_true(strcmp(cache_generation(cache, 11), before) > 0);
+}
+
+static void a_disabled_cache_neither_gives_nor_takes(void **state)
+{
+    (void)state;
+    run_task(put_and_miss);
+}
+
 static void live_without(void *arg)
 {
     size_t length;
@@ -126,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_put_is_got),
         cmocka_unit_test(a_write_puts_the_old_out_of_reach),
+        cmocka_unit_test(a_disabled_cache_neither_gives_nor_takes),
         cmocka_unit_test(without_redis_everything_is_a_miss),
     };
 
