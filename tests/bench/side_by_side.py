@@ -164,6 +164,7 @@ def main():
     os.makedirs(stack_folder)
     # No consumers: the benchmark is of requests, on both sides.
     stack = Stack(stack_folder, postgres, redis, "migrated", workers=1, consumers=0, rounds=12,
+                  log='level = "info"; access = false;',  # as the peer
                   more="cache: { enabled = false; };",
                   jobs="scheduler = false;")
     results = {"forkmark": {}, "peer": {}}

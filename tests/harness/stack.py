@@ -21,7 +21,7 @@ UNDER_VALGRIND = bool(os.environ.get("FORKMARK_VALGRIND"))
 CONFIG = """
 server: {{ workers = {workers}; bind = [ "127.0.0.1:{port}" ]; control = "{folder}/control";
            {server} }};
-log: {{ level = "debug"; access = true; }};
+log: {{ {log} }};
 auth: {{ secret_key = "test-secret-key"; jwt_secret = "test-jwt-secret"; bcrypt_rounds = {rounds}; }};
 limits: {{ {limits} }};
 database: {{ url = "{database}"; {database_more} }};
@@ -93,7 +93,8 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = os.path.join(self.folder, "forkmark.conf")
         self.options = dict(workers=2, consumers=1, rounds=4, server="", limits=HIGH_LIMITS,
-                            database_more="", allow_private="true", fetch="", jobs="", more="")
+                            database_more="", allow_private="true", fetch="", jobs="", more="",
+                            log='level = "debug"; access = true;')
         self.options.update(options)
         self.environ = {}
         self.master = None
