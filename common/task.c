@@ -15,11 +15,11 @@
 #include "common/log.h"
 #include "common/task_fiber.h"
 #include "common/task_stack.h"
+#include "common/task_switch.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ucontext.h>
 
 enum task_state { TASK_READY, TASK_RUNNING, TASK_PARKED, TASK_ENDED };
 
@@ -42,7 +42,7 @@ struct task {
     uv_timer_t timer;
 
     void *stack;
-    ucontext_t context;
+    struct task_context context;
     void *fiber;
 };
 
@@ -53,7 +53,7 @@ static struct {
     struct task *running;
     size_t count, stack_high_water;
     bool is_on;
-    ucontext_t loop_context;
+    struct task_context loop_context;
     void *loop_fiber;
     const void *loop_stack;
     size_t loop_stack_size;
@@ -187,7 +187,7 @@ static void switch_to_task(struct task *task)
     task->state = TASK_RUNNING;
     runtime.running = task;
     fiber_leave(&runtime.loop_fiber, task->stack, TASK_STACK_SIZE);
-    swapcontext(&runtime.loop_context, &task->context);
+    task_context_switch(&runtime.loop_context, &task->context);
     fiber_enter(runtime.loop_fiber, NULL, NULL);
     runtime.running = NULL;
 }
@@ -197,7 +197,7 @@ static void switch_to_loop(struct task *task)
 {
     fiber_leave(task->state == TASK_ENDED ? NULL : &task->fiber, runtime.loop_stack,
                 runtime.loop_stack_size);
-    swapcontext(&task->context, &runtime.loop_context);
+    task_context_switch(&task->context, &runtime.loop_context);
     fiber_enter(task->fiber, &runtime.loop_stack, &runtime.loop_stack_size);
 }
 
@@ -267,11 +267,7 @@ struct task *task_spawn(const struct task_spec *spec)
 
     task->stack = task_stack_acquire();
     fiber_clean(task->stack, TASK_STACK_SIZE);
-    getcontext(&task->context);
-    task->context.uc_stack.ss_sp = task->stack;
-    task->context.uc_stack.ss_size = TASK_STACK_SIZE;
-    task->context.uc_link = NULL;
-    makecontext(&task->context, task_main, 0);
+    task_context_make(&task->context, task->stack, TASK_STACK_SIZE, task_main);
     runtime.count++;
     make_ready(task);
     return task;
