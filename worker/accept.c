@@ -19,6 +19,8 @@
 /* Without descriptors or memory a poll that reports the same socket again at once
  * would only burn the processor. */
 #define EXHAUSTED_MS 100
+/* A worker with too many keep-alive connections ends one so often. */
+#define LET_GO_MS 10
 /* Accepted in one turn, before requests get theirs. */
 #define BATCH 32
 
@@ -31,12 +33,11 @@ struct accept {
     int open_handles;
 };
 
-bool accept_is_above_mean(struct scoreboard *board, const struct board_slot *own,
-                          uint64_t now_ms)
+/* Connections of the workers that take new ones, this one among them. */
+static void sum_up(struct scoreboard *board, const struct board_slot *own,
+                   uint64_t now_ms, uint64_t *ret_sum, uint64_t *ret_workers)
 {
-    uint64_t sum = 0, workers = 0;
-    uint64_t mine = atomic_load_explicit(&own->count.connections, memory_order_relaxed);
-
+    *ret_sum = *ret_workers = 0;
     for (size_t i = 0; i < board_slots(board); i++) {
         const struct board_slot *slot = board_slot(board, i);
         uint64_t beat = atomic_load_explicit(&slot->count.beat_ms, memory_order_relaxed);
@@ -46,11 +47,34 @@ bool accept_is_above_mean(struct scoreboard *board, const struct board_slot *own
              !atomic_load_explicit(&slot->count.accepting, memory_order_relaxed) ||
              beat + FRESH_BEAT_MS < now_ms))
             continue;
-        sum += atomic_load_explicit(&slot->count.connections, memory_order_relaxed);
-        workers++;
+        *ret_sum += atomic_load_explicit(&slot->count.connections, memory_order_relaxed);
+        ++*ret_workers;
     }
+}
+
+bool accept_is_above_mean(struct scoreboard *board, const struct board_slot *own,
+                          uint64_t now_ms)
+{
+    uint64_t sum, workers;
+    uint64_t mine = atomic_load_explicit(&own->count.connections, memory_order_relaxed);
+
+    sum_up(board, own, now_ms, &sum, &workers);
     /* mine > sum / workers + 1, without fractions */
     return mine * workers > sum + workers;
+}
+
+bool accept_lets_go(struct server *server)
+{
+    static uint64_t last_ms;
+    uint64_t sum, workers, now_ms = uv_now(task_loop());
+    uint64_t mine =
+        atomic_load_explicit(&server->slot->count.connections, memory_order_relaxed);
+
+    if (now_ms - last_ms < LET_GO_MS)
+        return false;
+    last_ms = now_ms;
+    sum_up(server->board, server->slot, clock_ms(), &sum, &workers);
+    return 8 * mine * workers > 9 * sum + 16 * workers; /* mean * 9/8 + 2 */
 }
 
 static void on_listener(uv_poll_t *poll, int status, int events);

@@ -22,6 +22,15 @@ void accept_stop(struct accept *accept);
  * role's. */
 void accept_free(struct accept *accept);
 
+/*
+ * Whether an answer should end its connection, so that the client's next one may go
+ * elsewhere. Keep-alive connections stay where they are: after `scale web 4` the new
+ * workers would idle beside the one that holds them all. So a worker with an eighth
+ * and 2 more than the mean lets one go every 10 ms, by `Connection: close`. Measured with
+ * 64 connections, 2 s after scaling 1 to 4: 22 at most on one worker instead of 64.
+ */
+bool accept_lets_go(struct server *server);
+
 /* Whether this worker leaves the next connection to others. */
 bool accept_is_above_mean(struct scoreboard *board, const struct board_slot *own,
                           uint64_t now_ms);
