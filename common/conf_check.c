@@ -4,8 +4,10 @@
  * Each returns NULL, or how to write it: the words that follow "`limits.login` ...".
  */
 #include "common/conf_internal.h"
+#include "common/redis_url.h"
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,17 +108,27 @@ const char *conf_check_decimal(const char *text)
     return *end ? "must be a decimal number such as \"0.7\"" : NULL;
 }
 
+/* libpq's own words for what is wrong would repeat the URL, and with it the password. */
+const char *conf_check_database_url(const char *text)
+{
+    PQconninfoOption *options = *text ? PQconninfoParse(text, NULL) : NULL;
+
+    if (*text && !options)
+        return "must look like postgresql://user:password@host:port/database, with %XX "
+               "for special characters";
+    PQconninfoFree(options);
+    return NULL;
+}
+
 const char *conf_check_redis_url(const char *text)
 {
-    static const char *const schemes[] = { "redis://", "rediss://", "unix://", "file:" };
+    struct redis_address address;
+    char error[160];
 
-    if (!*text)
+    if (!*text || redis_url_parse(text, &address, error, sizeof(error)))
         return NULL;
-    for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
-        if (strncmp(text, schemes[i], strlen(schemes[i])) == 0)
-            return NULL;
-    }
-    return "must begin with redis://, rediss:// or unix://";
+    return "must look like redis://user:password@host:port/database, rediss:// or "
+           "unix:///path";
 }
 
 static bool is_address(const char *host, size_t length, int *ret_bits)

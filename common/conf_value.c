@@ -205,6 +205,15 @@ static const char *set_text(struct options *options, const struct conf_key *key,
     return NULL;
 }
 
+/* What is checked is the secret, not the name of the file that holds it. */
+static const char *keep_secret(struct options *options, const struct conf_key *key,
+                               const char *text)
+{
+    const char *error = key->check ? key->check(text) : NULL;
+
+    return error ? error : set_text(options, key, text);
+}
+
 /* "file:/run/secrets/x" stands for what is in that file, less its last line end. */
 static const char *set_secret(struct options *options, const struct conf_key *key,
                               const char *text)
@@ -213,7 +222,7 @@ static const char *set_secret(struct options *options, const struct conf_key *ke
     char content[4097];
 
     if (strncmp(text, "file:", 5) != 0)
-        return set_text(options, key, text);
+        return keep_secret(options, key, text);
 
     FILE *file = fopen(text + 5, "r");
     if (!file)
@@ -227,7 +236,7 @@ static const char *set_secret(struct options *options, const struct conf_key *ke
     content[length] = '\0';
     if (length == 0)
         return arena_printf(arena, "%s is empty", text + 5);
-    return set_text(options, key, content);
+    return keep_secret(options, key, content);
 }
 
 static const char *set_list(struct options *options, const struct conf_key *key,
@@ -291,7 +300,8 @@ static const char *(*const setters[])(struct options *, const struct conf_key *,
 const char *conf_value_parse(struct options *options, const struct conf_key *key,
                              const char *text)
 {
-    const char *error = key->check && key->type != CONF_LIST ? key->check(text) : NULL;
+    bool is_plain = key->type != CONF_LIST && key->type != CONF_SECRET;
+    const char *error = key->check && is_plain ? key->check(text) : NULL;
 
     return error ? error : setters[key->type](options, key, text);
 }

@@ -406,6 +406,7 @@ static const struct conf_key rows[] = {
       .type = CONF_SECRET,
       AT(database.url),
       .def = "",
+      .check = conf_check_database_url,
       .env = "DATABASE_URL",
       .applies = CONF_RESTART,
       .help =
@@ -414,6 +415,7 @@ static const struct conf_key rows[] = {
       .type = CONF_SECRET,
       AT(database.pooler_url),
       .def = "",
+      .check = conf_check_database_url,
       .env = "DATABASE_POOLER_URL",
       .applies = CONF_RESTART,
       .help = "the same through a pooler; used instead of database.url except for "
@@ -422,6 +424,7 @@ static const struct conf_key rows[] = {
       .type = CONF_SECRET,
       AT(database.migrate_url),
       .def = "",
+      .check = conf_check_database_url,
       .applies = CONF_RESTART,
       .help = "the same for migrations; empty: database.url" },
     { .path = "database.pool_mode",

@@ -346,7 +346,24 @@ static void errors_of_files(void **state)
           "FILE:2: `auth.secret_key` cannot read /nowhere/x: No such file or "
           "directory\n" },
         { "redis: {\n url = \"http://:pw@h\";\n};\n",
-          "FILE:2: `redis.url` must begin with redis://, rediss:// or unix://\n" },
+          "FILE:2: `redis.url` must look like redis://user:password@host:port/database, "
+          "rediss:// or unix:///path\n" },
+        { "redis: {\n url = \"redis://:pw@h:1x\";\n};\n",
+          "FILE:2: `redis.url` must look like redis://user:password@host:port/database, "
+          "rediss:// or unix:///path\n" },
+        /* The password stays out of the message. */
+        { "database: {\n url = \"postgres://u:pw@[::1\";\n};\n",
+          "FILE:2: `database.url` must look like "
+          "postgresql://user:password@host:port/database, with %XX for special "
+          "characters\n" },
+        { "database: {\n url = \"postgres://h/d?nonsense=pw\";\n};\n",
+          "FILE:2: `database.url` must look like "
+          "postgresql://user:password@host:port/database, with %XX for special "
+          "characters\n" },
+        { "database: {\n migrate_url = \"u:pw h\";\n};\n",
+          "FILE:2: `database.migrate_url` must look like "
+          "postgresql://user:password@host:port/database, with %XX for special "
+          "characters\n" },
         { "jobs: { pools: {\n a: { consumers = 1;\n colour = 2; }; }; };\n",
           "FILE:3: `jobs.pools.a.colour` is unknown; a pool has `consumers`, `queues` "
           "and "
@@ -522,6 +539,14 @@ static void secrets_in_files(void **state)
     write_file(key_file, "\n");
     snprintf(error, sizeof(error), "FILE:1: `redis.password` %s is empty\n", key_file);
     expect_errors(text, (struct conf_input){ 0 }, error);
+
+    /* What the file holds is checked as if it stood in its place. */
+    write_file(key_file, "http://:pw@h\n");
+    snprintf(text, sizeof(text), "redis: { url = \"file:%s\"; };\n", key_file);
+    expect_errors(text, (struct conf_input){ 0 },
+                  "FILE:1: `redis.url` must look like "
+                  "redis://user:password@host:port/database, rediss:// or "
+                  "unix:///path\n");
 }
 
 static void pools(void **state)
