@@ -11,7 +11,6 @@
 #include "common/buf.h"
 #include "common/log.h"
 #include "common/task.h"
-#include "common/url.h"
 #include "jobs/fetch/multi.h"
 #include <errno.h>
 #include <stdint.h>
@@ -179,30 +178,6 @@ static void limit_protocols(CURL *easy)
 #endif
 }
 
-/*
- * What browsers escape before they ask: spaces, control characters and raw UTF-8 behind
- * the host. curl did it by itself up to 7.88 and refuses such addresses since.
- */
-static const char *escaped_url(const char *url)
-{
-    struct buf out = BUF_IN(task_arena());
-    struct url parts;
-
-    if (!url_parse(url, strlen(url), &parts))
-        return url;
-    const char *rest = parts.host + parts.host_length;
-    buf_add(&out, url, (size_t)(rest - url));
-    for (; *rest; rest++) {
-        unsigned char byte = (unsigned char)*rest;
-
-        if (byte <= 0x20 || byte >= 0x7f)
-            buf_addf(&out, "%%%02X", byte);
-        else
-            buf_addc(&out, (char)byte);
-    }
-    return buf_text(&out);
-}
-
 static void set_options(struct transfer *transfer, const char *url, uint64_t timeout_ms)
 {
     const struct options *options = transfer->fetcher->options;
@@ -212,7 +187,7 @@ static void set_options(struct transfer *transfer, const char *url, uint64_t tim
     transfer->headers = curl_slist_append(NULL, ACCEPT);
     transfer->headers =
         curl_slist_append(transfer->headers, "Accept-Language: en-US,en;q=0.9");
-    curl_easy_setopt(easy, CURLOPT_URL, escaped_url(url));
+    curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
@@ -239,7 +214,9 @@ static const char *sendable_url(const char *url, const char **ret_detail)
 
     *ret_detail = "malformed URL";
     if (curl_url_set(parts, CURLUPART_URL, url,
-                     CURLU_URLENCODE | CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+                     /* Without ALLOW_SPACE curl 8 refuses what curl 7 escaped. */
+                     CURLU_URLENCODE | CURLU_ALLOW_SPACE | CURLU_NON_SUPPORT_SCHEME) ==
+            CURLUE_OK &&
         curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
         curl_url_get(parts, CURLUPART_URL, &text, 0) == CURLUE_OK) {
         if (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0)
