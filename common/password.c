@@ -33,6 +33,8 @@
 #define BCRYPT_BYTES 72
 #define ROUNDS_MIN   4
 #define ROUNDS_MAX   31
+/* Stands for a hash of no form we know. */
+#define UNREADABLE "!"
 
 enum job_kind { JOB_HASH, JOB_VERIFY };
 
@@ -116,8 +118,10 @@ static void run_job(struct job *job)
         job->result = hash_new(job->password, job->rounds, job->hash);
     else if (job->hash[0] != '\0')
         job->result = verify(job->password, job->hash);
-    else
-        job->result = hash_new(job->password, job->rounds, dummy) < 0 ? -EINVAL : 0;
+    /* Who has no hash, or one that cannot be read, must not be told by the time. */
+    if (job->kind == JOB_VERIFY && (job->hash[0] == '\0' || job->result < 0) &&
+        hash_new(job->password, job->rounds, dummy) < 0)
+        job->result = -EINVAL;
 }
 
 static void *thread_main(void *arg)
@@ -321,10 +325,10 @@ int password_hash(const char *password, int rounds, char ret[PASSWORD_HASH_SIZE]
 
 int password_verify(const char *password, const char *hash, int rounds)
 {
-    if (hash && !is_bcrypt(hash) && !werkzeug_is_hash(hash))
-        return -EINVAL;
-    if (hash && strlen(hash) >= PASSWORD_HASH_SIZE)
-        return -EINVAL;
+    /* libcrypt knows more forms than we accept. */
+    if (hash && ((!is_bcrypt(hash) && !werkzeug_is_hash(hash)) ||
+                 strlen(hash) >= PASSWORD_HASH_SIZE))
+        hash = UNREADABLE;
     return run(JOB_VERIFY, password, hash, rounds, NULL);
 }
 

@@ -23,7 +23,8 @@ int password_hash(const char *password, int rounds, char ret[PASSWORD_HASH_SIZE]
  * Whether `password` belongs to `hash` ($2a$, $2b$, $2y$, and the Werkzeug forms
  * scrypt:N:r:p$salt$hex and pbkdf2:sha256:n$salt$hex). Yields. 1, 0, -EBUSY, or
  * -EINVAL for a hash of no known form. With `hash` NULL a dummy of `rounds` is
- * computed and 0 returned, so that an unknown user costs the same time.
+ * computed and 0 returned, so that an unknown user costs the same time; so does a
+ * hash of no known form.
  */
 int password_verify(const char *password, const char *hash, int rounds);
 

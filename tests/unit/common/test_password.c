@@ -1,6 +1,7 @@
 /*
  * test_password.c - known hashes, the queue's bound, and tasks that leave early.
  */
+#include "common/clock.h"
 #include "common/password.h"
 #include "common/task.h"
 
@@ -156,6 +157,34 @@ static void test_made(void **state)
     assert_int_equal(made.cut_different, 0);
 }
 
+#define SLOW 10
+
+static const char *const unreadable[] = { "", "plain", "$2b$04$short", "scrypt:1024:8:1$",
+                                          "$1$salt$hash" };
+static uint64_t times[1 + sizeof(unreadable) / sizeof(unreadable[0])];
+
+static void time_verifying(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        uint64_t before = clock_us();
+
+        password_verify("x", i > 0 ? unreadable[i - 1] : NULL, SLOW);
+        times[i] = clock_us() - before;
+    }
+}
+
+/* By the time it takes, nobody learns which accounts have no usable password. */
+static void test_unreadable_hashes_take_as_long(void **state)
+{
+    (void)state;
+    in_task(time_verifying, NULL);
+    for (size_t i = 1; i < sizeof(times) / sizeof(times[0]); i++)
+        if (times[i] < times[0] / 4)
+            fail_msg("`%s`: %d us instead of %d", unreadable[i - 1], (int)times[i],
+                     (int)times[0]);
+}
+
 static int busy, finished;
 
 static void count_one(void *arg)
@@ -248,6 +277,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_known, setup, teardown),
         cmocka_unit_test_setup_teardown(test_made, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unreadable_hashes_take_as_long, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_queue_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leaving_early, setup, teardown),
         cmocka_unit_test(test_outdated),
