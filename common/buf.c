@@ -48,23 +48,9 @@ void buf_reserve(struct buf *buf, size_t more)
     buf->data[buf->length] = '\0';
 }
 
-void buf_add(struct buf *buf, const void *data, size_t length)
-{
-    buf_reserve(buf, length);
-    if (length > 0)
-        memcpy(buf->data + buf->length, data, length);
-    buf->length += length;
-    buf->data[buf->length] = '\0';
-}
-
 void buf_adds(struct buf *buf, const char *text)
 {
     buf_add(buf, text, strlen(text));
-}
-
-void buf_addc(struct buf *buf, char c)
-{
-    buf_add(buf, &c, 1);
 }
 
 void buf_addv(struct buf *buf, const char *format, va_list args)

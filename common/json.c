@@ -266,6 +266,13 @@ static void put_escaped(struct buf *out, unsigned char c)
         buf_addf(out, "\\u%04x", c);
 }
 
+/* ASCII that stands for itself; most of all text is, so it is asked by table. */
+static const bool is_plain[256] = {
+    [0x20 ... 0x21] = true,
+    [0x23 ... 0x5b] = true,
+    [0x5d ... 0x7e] = true,
+};
+
 void json_quote(struct buf *out, const char *text, size_t length)
 {
     const unsigned char *c = (const unsigned char *)text, *end = c + length;
@@ -276,9 +283,13 @@ void json_quote(struct buf *out, const char *text, size_t length)
         const unsigned char *run = c;
         size_t span = 1;
 
-        while (c < end && *c >= 0x20 && *c != '"' && *c != '\\' && *c != 0x7f &&
-               (span = utf8_span(c, (size_t)(end - c))) > 0)
+        while (c < end && span > 0) {
+            if (is_plain[*c])
+                span = 1;
+            else
+                span = *c >= 0x80 ? utf8_span(c, (size_t)(end - c)) : 0;
             c += span;
+        }
         buf_add(out, run, (size_t)(c - run));
         if (c == end)
             break;
@@ -359,8 +370,17 @@ void json_put_textn(struct json_writer *w, const char *key, const char *text,
 
 void json_put_int(struct json_writer *w, const char *key, int64_t value)
 {
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    char digits[24], *end = digits + sizeof(digits), *at = end;
+
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        *--at = '-';
     lead_in(w, key);
-    buf_addf(w->out, "%lld", (long long)value);
+    buf_add(w->out, at, (size_t)(end - at));
 }
 
 /* JSON has no word for what is not finite. */

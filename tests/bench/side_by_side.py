@@ -38,6 +38,13 @@ def pss_kb(pid):
         return int(re.search(r"^Pss:\s+(\d+)", file.read(), re.M).group(1))
 
 
+def cpu_seconds(pid):
+    """Processor time of a process and its threads, user and system."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def wrk(url, seconds, token=None, connections=64, script=None):
     """Requests a second, and the errors seen."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
@@ -97,7 +104,7 @@ def seed(stack, client):
                      50, 'SUCCESS', 'some text', now() - n * interval '1 minute'
                  FROM (SELECT n, 'http://example.org/page/' || n AS u FROM generate_series(1, 1000) n) t""",
               user)
-    stack.sql("ANALYZE")
+    stack.sql("VACUUM ANALYZE")  # as autovacuum does within a minute
 
 
 def pgbench(stack, user, seconds, folder):
@@ -168,6 +175,7 @@ def main():
                   more="cache: { enabled = false; };",
                   jobs="scheduler = false;")
     results = {"forkmark": {}, "peer": {}}
+    work = {"forkmark": {}, "peer": {}}  # the worker's processor time, us a request
     errors = []
     peer = None
     try:
@@ -180,19 +188,22 @@ def main():
             f"GET /api/bookmarks ({ROWS} rows)": (f"/api/bookmarks?page=1&per_page={ROWS}", client.token, None),
             "POST /api/bookmarks": ("/api/bookmarks", client.token, "save"),
         }
+        pids = {"forkmark": next(iter(stack.children("worker"))),
+                "peer": children_of(peer.process.pid)[0]}
         for label, (path, token, script) in routes.items():
             for round_number in range(options.rounds):
                 for name, server in (("forkmark", stack), ("peer", peer)):
                     lua = save_script(folder, f"{name}{round_number}") if script else None
+                    before = cpu_seconds(pids[name])
                     rate, bad, broken = wrk(server.url + path, options.seconds, token, script=lua)
+                    used = cpu_seconds(pids[name]) - before
                     results[name].setdefault(label, []).append(rate)
+                    work[name].setdefault(label, []).append(used * 1e6 / (rate * options.seconds))
                     if bad or broken:
                         errors.append(f"{name} {label}: {bad} bad answers {broken}")
         ceiling = pgbench(stack, client.user["id"], options.seconds, folder)
 
-        worker = next(iter(stack.children("worker")))
-        peer_worker = children_of(peer.process.pid)[0]
-        memory = {"forkmark": pss_kb(worker), "peer": pss_kb(peer_worker)}
+        memory = {name: pss_kb(pid) for name, pid in pids.items()}
 
         label_list = f"GET /api/bookmarks ({ROWS} rows)"
         rate = int(statistics.median(results["forkmark"][label_list]) / 5)
@@ -217,6 +228,10 @@ def main():
         ours, theirs = (statistics.median(results[name][label]) for name in ("forkmark", "peer"))
         summary[label] = ours / theirs
         print(f"{label:34}{ours:12.0f}{theirs:12.0f}{ours / theirs:8.1f}x   requests/s")
+    # Says what the servers cost even when others keep the machine busy.
+    for label in routes:
+        ours, theirs = (statistics.median(work[name][label]) for name in ("forkmark", "peer"))
+        print(f"{label:34}{ours:12.0f}{theirs:12.0f}{theirs / ours:8.1f}x   us of the worker's CPU a request")
     ours = statistics.median(results["forkmark"][label_list])
     print(f"{'pgbench, the list statement':34}{ceiling:12.0f}{'':12}{ours / ceiling:8.2f}    forkmark's share")
     print(f"{'memory of one worker (PSS)':34}{memory['forkmark'] / 1024:12.1f}{memory['peer'] / 1024:12.1f}"

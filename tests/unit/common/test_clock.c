@@ -16,6 +16,12 @@ static void times_are_written(void **state)
     assert_string_equal(clock_iso_z(1709251198000000, text),
                         "2024-02-29T23:59:58.000000Z");
     assert_string_equal(clock_iso_z(-1, text), "1969-12-31T23:59:59.999999Z");
+    /* The last second written by hand, the first that is not; and the same at 1900. */
+    assert_string_equal(clock_iso(253402300799000000, text), "9999-12-31T23:59:59");
+    assert_string_equal(clock_iso(253402300800000001, text),
+                        "10000-01-01T00:00:00.000001");
+    assert_string_equal(clock_iso(-2208988800000000, text), "1900-01-01T00:00:00");
+    assert_string_equal(clock_iso(-2208988801000000, text), "1899-12-31T23:59:59");
 }
 
 static void times_are_read(void **state)
