@@ -7,8 +7,10 @@
 #include "common/embedded.h"
 #include "common/task.h"
 #include "lua_scripts.h"
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,11 +45,27 @@ static struct owner owner_user(int32_t user_id)
     return owner;
 }
 
+/*
+ * Who has one IPv6 address has the other 2^64 of its network as well, and a limit per
+ * address would be none: the network counts.
+ */
+static const char *counted_address(const char *address, char room[INET6_ADDRSTRLEN])
+{
+    struct in6_addr six;
+
+    if (inet_pton(AF_INET6, address, &six) != 1)
+        return address;
+    memset(six.s6_addr + 8, 0, 8);
+    return inet_ntop(AF_INET6, &six, room, INET6_ADDRSTRLEN);
+}
+
 static struct owner owner_address(const char *address)
 {
     struct owner owner;
+    char room[INET6_ADDRSTRLEN];
 
-    owner.length = (size_t)snprintf(owner.text, sizeof(owner.text), "{ip%.55s}", address);
+    owner.length = (size_t)snprintf(owner.text, sizeof(owner.text), "{ip%.55s}",
+                                    counted_address(address, room));
     return owner;
 }
 

@@ -169,6 +169,9 @@ static void count_down(void *arg)
     /* Others are counted apart: address, method, user. */
     assert_int_equal(count("192.0.2.2", &limit, &list).left, 4);
     assert_int_equal(count("2001:db8::1", &limit, &list).left, 4);
+    /* IPv6 by its network of 64 bits: whoever has one address there has them all. */
+    assert_int_equal(count("2001:db8::ffff:2", &limit, &list).left, 3);
+    assert_int_equal(count("2001:db8:0:1::1", &limit, &list).left, 4);
     assert_int_equal(count("192.0.2.1", &limit, &post).left, 4);
     assert_int_equal(gate_ask_user(redis, &token, &limit, &list, &answer), 0);
     assert_int_equal(answer.left, 4);
