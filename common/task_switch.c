@@ -54,8 +54,9 @@ void task_context_make(struct task_context *ret, void *stack, size_t size,
                        void (*entry)(void))
 {
     /* A function begins 8 bytes below a multiple of 16: the call pushed its return. */
-    uintptr_t top = ((uintptr_t)stack + size) & ~(uintptr_t)15;
-    struct left_frame *frame = (struct left_frame *)(top - sizeof(*frame));
+    char *top = (char *)stack + size;
+    top -= (uintptr_t)top & 15;
+    struct left_frame *frame = (struct left_frame *)(void *)(top - sizeof(*frame));
 
     *frame = (struct left_frame){ .resume_at = entry };
     __asm__ volatile("stmxcsr %0\n\tfnstcw %1"
