@@ -203,6 +203,8 @@ def main():
                     work[name].setdefault(label, []).append(used * 1e6 / (rate * options.seconds))
                     if bad or broken:
                         errors.append(f"{name} {label}: {bad} bad answers {broken}")
+        # What was saved meanwhile misleads the planner until autovacuum has seen it.
+        stack.sql("VACUUM ANALYZE")
         ceiling = pgbench(stack, client.user["id"], options.seconds, folder)
 
         memory = {name: pss_kb(pid) for name, pid in pids.items()}
