@@ -168,7 +168,7 @@ void *arena_grow(struct arena *arena, const void *old, size_t old_size, size_t n
 
     char *memory = take(arena, new_size);
     size_t kept = old_size < new_size ? old_size : new_size;
-    if (kept > 0)
+    if (old && kept > 0)
         memcpy(memory, old, kept);
     memset(memory + kept, 0, new_size - kept);
     return memory;

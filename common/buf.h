@@ -8,6 +8,7 @@
 #ifndef FORKMARK_COMMON_BUF_H
 #define FORKMARK_COMMON_BUF_H
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
@@ -43,6 +44,7 @@ static inline void buf_add(struct buf *buf, const void *data, size_t length)
 {
     if (length >= buf->room - buf->length)
         buf_reserve(buf, length);
+    assert(buf->data); /* room is 0 as long as there is none */
     if (length > 0)
         memcpy(buf->data + buf->length, data, length);
     buf->length += length;
@@ -53,6 +55,7 @@ static inline void buf_addc(struct buf *buf, char c)
 {
     if (buf->room - buf->length < 2)
         buf_reserve(buf, 1);
+    assert(buf->data);
     buf->data[buf->length++] = c;
     buf->data[buf->length] = '\0';
 }
