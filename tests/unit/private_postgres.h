@@ -157,7 +157,12 @@ static inline const char *postgres_ask(const struct private_postgres *server,
 
     snprintf(url, sizeof(url), "host=%s user=forkmark dbname=%s", server->folder,
              database);
+    /* A server that is just recovering from a crash refuses for a moment. */
     PGconn *connection = PQconnectdb(url);
+    for (int i = 0; i < 500 && PQstatus(connection) != CONNECTION_OK; i++) {
+        nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+        PQreset(connection);
+    }
     PGresult *result = PQexec(connection, sql);
     ExecStatusType status = PQresultStatus(result);
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
