@@ -266,7 +266,7 @@ static char *finish(struct arena *arena, const struct buf *out)
     return arena_strndup(arena, buf_text(out), length);
 }
 
-char *url_normalise(struct arena *arena, const char *text)
+static char *normalise_once(struct arena *arena, const char *text)
 {
     size_t length = without_trailing_slashes(text, strlen(text));
     struct buf out = BUF_IN(arena);
@@ -279,6 +279,19 @@ char *url_normalise(struct arena *arena, const char *text)
     add_query(&out, &url);
     /* Again: "/a/#top" and "/a/?ref=x" end in a slash only now. */
     return finish(arena, &out);
+}
+
+/* A slash gone from the end may leave what is to go, too ("?x&/#top", "?ref/#top"):
+ * until nothing gets shorter. */
+char *url_normalise(struct arena *arena, const char *text)
+{
+    char *normal = normalise_once(arena, text);
+
+    for (size_t before = strlen(text); strlen(normal) < before;) {
+        before = strlen(normal);
+        normal = normalise_once(arena, normal);
+    }
+    return normal;
 }
 
 char *url_page_key(struct arena *arena, const char *text)
