@@ -101,6 +101,23 @@ const char *clock_iso(int64_t unix_us, char text[CLOCK_TEXT_SIZE])
     return text;
 }
 
+bool clock_iso_copy(const char *text, size_t length, char ret[CLOCK_TEXT_SIZE])
+{
+    static const char form[] = "0000-00-00 00:00:00.000000";
+
+    if (length < 19 || length > sizeof(form) - 1 || length == 20)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (form[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != form[i])
+            return false;
+    memcpy(ret, text, length);
+    ret[10] = 'T';
+    if (length > 19)
+        memset(ret + length, '0', sizeof(form) - 1 - length);
+    ret[length > 19 ? sizeof(form) - 1 : length] = '\0';
+    return true;
+}
+
 const char *clock_iso_z(int64_t unix_us, char text[CLOCK_TEXT_SIZE])
 {
     int64_t us;

@@ -273,22 +273,59 @@ static const bool is_plain[256] = {
     [0x5d ... 0x7e] = true,
 };
 
+/* Whether one of eight bytes is not plain. A borrow reaches a byte only from one below
+ * it that is found anyway. */
+static bool has_odd_byte(uint64_t eight)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t control = eight - ones * 0x20, deleted = eight + ones;
+    uint64_t quote = (eight ^ ones * '"') - ones, slash = (eight ^ ones * '\\') - ones;
+
+    return ((eight | control | deleted | quote | slash) & ones * 0x80) != 0;
+}
+
+static const unsigned char *skip_plain(const unsigned char *c, const unsigned char *end)
+{
+    uint64_t eight;
+
+    for (; end - c >= 8; c += 8) {
+        memcpy(&eight, c, sizeof(eight));
+        if (has_odd_byte(eight))
+            break;
+    }
+    while (c < end && is_plain[*c])
+        c++;
+    return c;
+}
+
+/* All of it stands for itself, as nearly all keys and texts do. */
+static void quote_plain(struct buf *out, const char *text, size_t length)
+{
+    if (out->room - out->length < length + 3)
+        buf_reserve(out, length + 2);
+    char *at = out->data + out->length;
+    *at++ = '"';
+    memcpy(at, text, length);
+    memcpy(at + length, "\"", 2);
+    out->length += length + 2;
+}
+
 void json_quote(struct buf *out, const char *text, size_t length)
 {
     const unsigned char *c = (const unsigned char *)text, *end = c + length;
 
+    if (skip_plain(c, end) == end) {
+        quote_plain(out, text, length);
+        return;
+    }
     buf_reserve(out, length + 2);
     buf_addc(out, '"');
     while (c < end) {
         const unsigned char *run = c;
-        size_t span = 1;
 
-        while (c < end && span > 0) {
-            if (is_plain[*c])
-                span = 1;
-            else
-                span = *c >= 0x80 ? utf8_span(c, (size_t)(end - c)) : 0;
-            c += span;
+        for (size_t span = 1; span > 0; c += span) {
+            c = skip_plain(c, end);
+            span = c < end && *c >= 0x80 ? utf8_span(c, (size_t)(end - c)) : 0;
         }
         buf_add(out, run, (size_t)(c - run));
         if (c == end)

@@ -85,6 +85,7 @@ struct options {
         char *ssl_mode;    /* DB_SSL_MODE */
         bool prepared;     /* false for transaction poolers */
         int64_t pool_size, max_overflow; /* per HTTP worker: 5, 10 */
+        int64_t pipelines;               /* of pool_size */
         uint64_t pool_timeout;           /* 20 s: wait for a connection */
         uint64_t pool_recycle;           /* 300 s */
         uint64_t connect_timeout;        /* 30 s */

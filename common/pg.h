@@ -7,7 +7,8 @@
  * deadline or at statement_timeout, whichever is first; then it is cancelled on
  * the server too (PQcancel in the thread pool). A connection released with a
  * query in flight is closed, not reused. The server's host name is resolved in
- * the thread pool and passed as hostaddr, since libpq resolves blocking.
+ * the thread pool and passed as hostaddr, since libpq resolves blocking. Queries
+ * that are `quick` share a few of the base connections, in libpq's pipeline mode.
  *
  * Every call yields and must be made inside a task; results live in its arena.
  */
@@ -28,6 +29,7 @@ struct pg_options {
     const char *url; /* postgresql://... or key=value form */
     const char *ssl_mode;
     int size, overflow;
+    int pipelines; /* of `size`, those that quick reads share; none unless `prepared` */
     bool prepared; /* false: unnamed statements (transaction poolers) */
     uint64_t acquire_timeout_ms, recycle_ms, connect_timeout_ms, statement_timeout_ms,
         ping_after_ms;
@@ -123,6 +125,7 @@ int pg_ping(struct pg *pg, uint64_t timeout_ms);
 struct pg_stats {
     int open, in_use, idle, waiting;
     uint64_t acquired, waited, failed, reconnects;
+    uint64_t pipelined; /* statements on shared connections */
 };
 void pg_stats(const struct pg *pg, struct pg_stats *ret);
 

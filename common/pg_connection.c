@@ -29,6 +29,23 @@ struct pg_connection *pg_connection_new(struct pg *pg)
     return connection;
 }
 
+bool pg_connection_has_prepared(const struct pg_connection *connection,
+                                const struct query *query)
+{
+    return connection->prepared[query->id / 64] >> (query->id % 64) & 1;
+}
+
+void pg_connection_set_prepared(struct pg_connection *connection,
+                                const struct query *query, bool is_prepared)
+{
+    uint64_t bit = UINT64_C(1) << (query->id % 64);
+
+    if (is_prepared)
+        connection->prepared[query->id / 64] |= bit;
+    else
+        connection->prepared[query->id / 64] &= ~bit;
+}
+
 /* ---- cancelling on the server ---- */
 
 struct cancel_job {
@@ -130,6 +147,10 @@ static void socket_is_ready(uv_poll_t *poll, int status, int events)
     bool has_room = connection->wants_room && (events & UV_WRITABLE);
 
     read_socket(connection, status, events);
+    if (connection->pipe) {
+        pg_pipe_ready(connection->pipe, has_room);
+        return;
+    }
     /* PQisBusy() also reads what an idle server said (a changed setting, good-bye). */
     bool is_busy = !connection->is_lost && PQisBusy(connection->libpq);
     if (connection->waiter) {
@@ -142,6 +163,17 @@ static void socket_is_ready(uv_poll_t *poll, int status, int events)
         pg_forget_idle(connection);
         pg_connection_free(connection);
     }
+}
+
+void pg_connection_flush(struct pg_connection *connection)
+{
+    int left = PQflush(connection->libpq);
+
+    if (left < 0)
+        connection->is_lost = true;
+    pg_connection_check_socket(connection);
+    if (!connection->is_lost && connection->wants_room != (left > 0))
+        watch_for_room(connection, left > 0);
 }
 
 static int watch(struct pg_connection *connection)

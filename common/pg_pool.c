@@ -35,7 +35,7 @@ enum { WOKEN_WITH_LEASE = 0, WOKEN_TO_LOOK = 1 };
 
 /* ---- counters ---- */
 
-static void count_in_use(const struct pg *pg, int change)
+void pg_count_in_use(const struct pg *pg, int change)
 {
     if (!pg->options.slot)
         return;
@@ -145,6 +145,12 @@ static bool may_connect(const struct pg *pg)
     return pg->failures == 0 || (pg->connecting == 0 && clock_ms() >= pg->retry_at);
 }
 
+bool pg_may_open(const struct pg *pg)
+{
+    return !pg->is_closing && pg->open < pg->options.size + pg->options.overflow &&
+           may_connect(pg);
+}
+
 /* ---- idle connections ---- */
 
 void pg_forget_idle(struct pg_connection *connection)
@@ -219,7 +225,7 @@ static struct pg_lease *lease_new(void)
 static void take_back(struct pg_connection *connection)
 {
     if (connection->is_lent)
-        count_in_use(connection->pg, -1);
+        pg_count_in_use(connection->pg, -1);
     connection->is_lent = false;
 }
 
@@ -230,7 +236,7 @@ static void lend(struct pg_lease *lease, struct pg_connection *connection)
     lease->connection = connection;
     connection->is_lent = true;
     pg->acquired++;
-    count_in_use(pg, 1);
+    pg_count_in_use(pg, 1);
 }
 
 /* Takes the lease out of the arena's care; it holds nothing. */
@@ -449,6 +455,11 @@ struct pg *pg_new(const struct pg_options *options)
      * whatever the server's settings; poolers accept them, unlike `options`. */
     setenv("PGTZ", "UTC", 1);
     setenv("PGDATESTYLE", "ISO", 1);
+    /* One connection at least is left to those that want one for themselves. */
+    if (pg->options.pipelines >= pg->options.size)
+        pg->options.pipelines = pg->options.size - 1;
+    if (pg->options.pipelines > 0 && pg->options.prepared)
+        pg->pipes = pg_pipes_new(pg, pg->options.pipelines);
     return pg;
 }
 
@@ -456,6 +467,8 @@ void pg_unref(struct pg *pg)
 {
     if (--pg->references > 0)
         return;
+    if (pg->pipes)
+        pg_pipes_free(pg->pipes);
     PQconninfoFree(pg->info);
     for (size_t i = 0; i < query_count; i++)
         free((char *)pg->labels[i]);
@@ -472,6 +485,8 @@ void pg_free(struct pg *pg)
         return;
     pg->is_closing = true;
     wake_all(pg, -EAGAIN);
+    if (pg->pipes)
+        pg_pipes_close(pg->pipes);
     while (pg->idle_first) {
         struct pg_connection *connection = pg->idle_first;
 
@@ -483,11 +498,14 @@ void pg_free(struct pg *pg)
 
 void pg_stats(const struct pg *pg, struct pg_stats *ret)
 {
+    int idle = pg->idle + (pg->pipes ? pg_pipes_idle(pg->pipes) : 0);
+
     *ret = (struct pg_stats){ .open = pg->open,
-                              .in_use = pg->open - pg->idle - pg->connecting,
-                              .idle = pg->idle,
+                              .in_use = pg->open - idle - pg->connecting,
+                              .idle = idle,
                               .waiting = pg->waiting,
                               .acquired = pg->acquired,
+                              .pipelined = pg->pipelined,
                               .waited = pg->waited,
                               .failed = pg->failed,
                               .reconnects = pg->reconnects };

@@ -46,6 +46,13 @@ static void clear_result(void *arg)
     PQclear(arg);
 }
 
+void pg_rows_of(PGresult *result, struct pg_rows *ret)
+{
+    *ret = (struct pg_rows){ .result = result,
+                             .count = PQntuples(result),
+                             .affected = (int)strtol(PQcmdTuples(result), NULL, 10) };
+}
+
 /* The result moves from the connection to the task's arena. */
 static void give_rows(struct pg_connection *connection, struct pg_rows *ret)
 {
@@ -56,9 +63,7 @@ static void give_rows(struct pg_connection *connection, struct pg_rows *ret)
     /* In this order: the arena may be full, and ends the task then. */
     arena_defer(task_arena(), clear_result, result);
     connection->result = NULL;
-    *ret = (struct pg_rows){ .result = result,
-                             .count = PQntuples(result),
-                             .affected = (int)strtol(PQcmdTuples(result), NULL, 10) };
+    pg_rows_of(result, ret);
 }
 
 /* ---- one statement ---- */
@@ -71,6 +76,12 @@ static uint64_t statement_deadline(const struct pg *pg)
 int pg_run(struct pg *pg, const struct query *query, const struct pg_param *params,
            int count, struct pg_rows *ret)
 {
+    if (query->is_quick && pg->pipes) {
+        int rc = pg_pipe_run(pg, query, params, count, ret);
+
+        if (rc != PG_NOT_HERE)
+            return rc;
+    }
     for (bool is_again = false;; is_again = true) {
         struct pg_lease *lease;
         int rc = pg_acquire(pg, pg->options.acquire_timeout_ms, &lease);

@@ -126,8 +126,7 @@ static bool is_good_bye(const PGresult *result)
     return state && (strcmp(state, "57P01") == 0 || strcmp(state, "57P02") == 0);
 }
 
-/* The statement's name or plan is not this connection's any more: prepare it anew. */
-static bool is_stale(const PGresult *result)
+bool pg_statement_is_stale(const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *where = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
@@ -146,7 +145,7 @@ static int judge(struct pg_connection *connection, const char *what)
         connection->is_lost = true;
         return -EAGAIN;
     }
-    if (is_stale(connection->result)) {
+    if (pg_statement_is_stale(connection->result)) {
         connection->is_lost = connection->was_unsent = true;
         return -EAGAIN;
     }
@@ -183,7 +182,7 @@ static int finish_statement(struct pg_connection *connection, int sent, const ch
 
 /* ---- statements ---- */
 
-static const char *label_of(struct pg *pg, const struct query *query)
+const char *pg_statement_label(struct pg *pg, const struct query *query)
 {
     if (query->id >= query_count)
         return query->name;
@@ -207,20 +206,15 @@ static int prepare(struct pg_connection *connection, const struct query *query,
     int rc = finish_statement(connection, sent, label, query->name, deadline);
 
     if (rc == 0)
-        connection->prepared[query->id / 64] |= UINT64_C(1) << (query->id % 64);
+        pg_connection_set_prepared(connection, query, true);
     else if (connection->is_lost)
         connection->was_unsent = true; /* preparing does nothing by itself */
     return rc;
 }
 
-static bool is_prepared(const struct pg_connection *connection, const struct query *query)
-{
-    return connection->prepared[query->id / 64] >> (query->id % 64) & 1;
-}
-
 /* Copies nothing but numbers; libpq has taken all of it when this returns. */
-static int send_statement(struct pg_connection *connection, const struct query *query,
-                          const struct pg_param *params, int count, bool by_name)
+bool pg_statement_send(struct pg_connection *connection, const struct query *query,
+                       const struct pg_param *params, int count, bool by_name)
 {
     struct arguments arguments;
 
@@ -237,19 +231,19 @@ static int send_statement(struct pg_connection *connection, const struct query *
 int pg_statement_run(struct pg_connection *connection, const struct query *query,
                      const struct pg_param *params, int count, uint64_t deadline)
 {
-    const char *label = label_of(connection->pg, query);
+    const char *label = pg_statement_label(connection->pg, query);
     bool by_name = connection->pg->options.prepared && query->id < query_count;
 
     assert(count == query->param_count && count <= MAX_PARAMS);
     if (is_gone(connection))
         return -EAGAIN;
-    if (by_name && !is_prepared(connection, query)) {
+    if (by_name && !pg_connection_has_prepared(connection, query)) {
         int rc = prepare(connection, query, label, deadline);
         if (rc < 0)
             return rc;
     }
     begin_statement(connection);
-    int sent = send_statement(connection, query, params, count, by_name);
+    int sent = pg_statement_send(connection, query, params, count, by_name);
     return finish_statement(connection, sent, label, query->name, deadline);
 }
 

@@ -10,6 +10,8 @@
  *   -- params: int user_id, text search, int limit
  *   -- tenant: user_id         (the column it is limited by; or `all: why`)
  *   -- index: idx_saved_content_user_saved_at   (optional: the plan must use it)
+ *   -- quick: why it is        (optional: reads a few rows by index, whatever the user
+ *                               has, so it may share a connection; see pg_pipe.c)
  *   SELECT ...;
  */
 #ifndef FORKMARK_COMMON_QUERY_H
@@ -28,7 +30,8 @@ struct query {
     const char *params; /* as in the header, for tests and error messages */
     const char *tenant;
     const char *index; /* or NULL */
-    size_t id;         /* 0 .. query_count - 1 */
+    bool is_quick;
+    size_t id; /* 0 .. query_count - 1 */
 };
 
 extern const struct query *const query_table[];

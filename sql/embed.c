@@ -20,7 +20,7 @@
 #define MAX_LINE    4096
 
 struct parsed_query {
-    char *name, *route, *params, *tenant, *index;
+    char *name, *route, *params, *tenant, *index, *quick;
     char *text;
     size_t text_length;
     const char *file;
@@ -115,6 +115,10 @@ static void finish_query(struct parsed_query *query)
         (strcmp(query->route, "primary") != 0 && strcmp(query->route, "replica") != 0))
         stop(query->file, query->line,
              "query `%s` needs `-- route: primary` or `replica`", query->name);
+    if (query->quick && strcmp(query->route, "replica") != 0)
+        stop(query->file, query->line,
+             "query `%s` may be sent again, so only a `replica` one can be quick",
+             query->name);
     if (!query->tenant)
         stop(query->file, query->line,
              "query `%s` needs `-- tenant: <column>` or `-- tenant: all: <reason>`",
@@ -167,6 +171,8 @@ static void read_queries(const char *path)
             query->tenant = value;
         } else if (!query->text && (value = header_value(line, "index")) != NULL) {
             query->index = value;
+        } else if (!query->text && (value = header_value(line, "quick")) != NULL) {
+            query->quick = value;
         } else if (strncmp(line, "--", 2) == 0) {
             continue; /* a comment between header and statement, or inside it */
         } else {
@@ -240,7 +246,8 @@ static void write_queries(const char *out)
         put_string(source, query->tenant);
         fputs(",\n    .index = ", source);
         put_string(source, query->index);
-        fprintf(source, ",\n    .id = %zu,\n};\n\n", i);
+        fprintf(source, ",\n    .is_quick = %d,\n    .id = %zu,\n};\n\n",
+                query->quick != NULL, i);
     }
     fputs("const struct query *const query_table[] = {\n", source);
     for (size_t i = 0; i < query_total; i++)

@@ -64,6 +64,7 @@ static struct pg *open_database(const struct options *options, struct board_slot
         .ssl_mode = options->database.ssl_mode,
         .size = (int)options->database.pool_size,
         .overflow = (int)options->database.max_overflow,
+        .pipelines = (int)options->database.pipelines,
         .prepared = options->database.prepared,
         .acquire_timeout_ms = options->database.pool_timeout,
         .recycle_ms = options->database.pool_recycle,

@@ -52,6 +52,33 @@ def test_a_new_bookmark(stack, client):
                          ("bookmark.domain.created", 0, client.user["id"])]
 
 
+def test_the_total_is_what_counting_finds(stack, client):
+    """It comes from counters that triggers keep: whoever writes, together or by many rows."""
+    def save_and_delete(which):
+        numbers = [client.save(f"{BASE}/t/{which}/{n}") for n in range(5)]
+        assert client.delete(f"/api/bookmarks/{numbers[0]}").status_code == 200
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(save_and_delete, range(8)))
+    assert listed(client)["total"] == 32
+
+    other = stack.client().sign_up()
+    mine, theirs = client.user["id"], other.user["id"]
+    stack.sql("""INSERT INTO saved_content (user_id, url, url_norm, page_key, title)
+                 SELECT CASE WHEN n %% 3 = 0 THEN %s ELSE %s END, u, u, u, 'x'
+                 FROM (SELECT n, 'http://bulk.example/' || n AS u FROM generate_series(1, 90) n) t""",
+              mine, theirs)
+    stack.sql("DELETE FROM saved_content WHERE url LIKE '%/bulk.example/%5'")
+    stack.sql("UPDATE saved_content SET title = 'y' WHERE user_id = %s", mine)
+    counted = dict(stack.sql("SELECT user_id, count(*) FROM saved_content"
+                             " WHERE user_id IN (%s, %s) GROUP BY user_id", mine, theirs))
+    totals = dict(stack.sql("SELECT user_id, sum(total)::bigint FROM bookmark_totals"
+                            " WHERE user_id IN (%s, %s) GROUP BY user_id", mine, theirs))
+    assert totals == counted and counted[mine] == 32 + 27 and counted[theirs] == 54
+
+    stack.sql("DELETE FROM users WHERE id = %s", theirs)
+    assert stack.sql("SELECT count(*) FROM bookmark_totals WHERE user_id = %s", theirs) == [(0,)]
+
+
 def test_what_is_left_out(client):
     client.save(f"{BASE}/bare")
     client.save(f"{BASE}/nulls", title=None, description=None, category=None, tags=None)

@@ -91,29 +91,52 @@ static const char *list_cache_name(struct request *req, const struct list_query 
                         (long long)query->per_page, digest);
 }
 
-static int run_list(struct request *req, const struct list_query *query,
-                    struct pg_rows *ret)
+/* A page of the whole list. Yields. 0 or an error. */
+static int run_whole_list(struct request *req, const struct list_query *query,
+                          struct pg_rows *ret, int64_t *ret_total)
 {
     int64_t offset = (query->page - 1) * query->per_page;
     struct pg *pg = req->server->pg;
+    struct pg_rows total;
+    int rc = pg_run(
+        pg, &sql_bookmark_list,
+        PG_ARGS(pg_int(req->user_id), pg_int(query->per_page), pg_int(offset)), ret);
 
+    if (rc < 0)
+        return rc;
+    if (ret->count > 0) {
+        *ret_total = pg_get_int(ret, 0, COLUMN_TOTAL);
+        return 0;
+    }
+    rc = pg_run(pg, &sql_bookmark_total, PG_ARGS(pg_int(req->user_id)), &total);
+    if (rc == 0)
+        *ret_total = pg_get_int(&total, 0, 0);
+    return rc;
+}
+
+/* Yields. 0 or an error. */
+static int run_list(struct request *req, const struct list_query *query,
+                    struct pg_rows *ret, int64_t *ret_total)
+{
     if (!query->search && !query->category)
-        return pg_run(
-            pg, &sql_bookmark_list,
-            PG_ARGS(pg_int(req->user_id), pg_int(query->per_page), pg_int(offset)), ret);
+        return run_whole_list(req, query, ret, ret_total);
 
+    int64_t offset = (query->page - 1) * query->per_page;
     const char *pattern = query->search ? form_like(req->arena, query->search) : NULL;
-    return pg_run(pg, &sql_bookmark_list_filtered,
-                  PG_ARGS(pg_int(req->user_id), pg_int(query->per_page), pg_int(offset),
-                          pg_text(pattern), pg_text(query->category),
-                          pg_bool(query->or_none)),
-                  ret);
+    int rc = pg_run(req->server->pg, &sql_bookmark_list_filtered,
+                    PG_ARGS(pg_int(req->user_id), pg_int(query->per_page), pg_int(offset),
+                            pg_text(pattern), pg_text(query->category),
+                            pg_bool(query->or_none)),
+                    ret);
+    if (rc == 0)
+        *ret_total = pg_get_int(ret, 0, COLUMN_TOTAL);
+    return rc;
 }
 
 static void put_bookmark(struct json_writer *w, const struct pg_rows *rows, int row)
 {
     json_begin_object(w, NULL);
-    json_put_int(w, "id", pg_get_int(rows, row, COLUMN_ID));
+    row_put_int(w, "id", rows, row, COLUMN_ID);
     row_put_text(w, "url", rows, row, COLUMN_URL);
     row_put_text(w, "title", rows, row, COLUMN_TITLE);
     json_put_text(w, "description", pg_get_text(rows, row, COLUMN_NOTES));
@@ -121,17 +144,15 @@ static void put_bookmark(struct json_writer *w, const struct pg_rows *rows, int 
     row_put_text(w, "category", rows, row, COLUMN_CATEGORY);
     json_put_bool(w, "has_content", pg_get_bool(rows, row, COLUMN_HAS_CONTENT));
     row_put_text(w, "scrape_status", rows, row, COLUMN_SCRAPE_STATUS);
-    json_put_int(w, "quality_score", pg_get_int(rows, row, COLUMN_QUALITY_SCORE));
-    json_put_int(w, "reading_time", pg_get_int(rows, row, COLUMN_READING_TIME));
+    row_put_int(w, "quality_score", rows, row, COLUMN_QUALITY_SCORE);
+    row_put_int(w, "reading_time", rows, row, COLUMN_READING_TIME);
     bookmark_tags_put(w, "tags", pg_get_text(rows, row, COLUMN_TAGS));
     json_end_object(w);
 }
 
 static void put_list(struct json_writer *w, const struct list_query *query,
-                     const struct pg_rows *rows)
+                     const struct pg_rows *rows, int64_t total)
 {
-    int64_t total = pg_get_int(rows, 0, COLUMN_TOTAL);
-
     json_begin_object(w, NULL);
     json_begin_array(w, "bookmarks");
     for (int i = 0; i < rows->count; i++) {
@@ -160,14 +181,15 @@ enum http_status bookmark_list(struct request *req)
     if (cached)
         return reply_text(req, HTTP_OK, cached, length);
 
-    int rc = run_list(req, &query, &rows);
+    int64_t total = 0;
+    int rc = run_list(req, &query, &rows, &total);
     if (rc < 0)
         return reply_failure(req, rc);
 
     struct buf body = BUF_IN(req->arena);
     struct json_writer w = { .out = &body };
     buf_reserve(&body, 256 + 512 * (size_t)rows.count);
-    put_list(&w, &query, &rows);
+    put_list(&w, &query, &rows, total);
     if (body.length <= CACHE_BYTES_MAX)
         cache_put(cache, req->user_id, req->generation, name, body.data, body.length,
                   query.search ? CACHE_SEARCH_S : CACHE_S);

@@ -14,12 +14,24 @@ void row_put_text(struct json_writer *w, const char *key, const struct pg_rows *
                        pg_get_length(rows, row, column));
 }
 
+void row_put_int(struct json_writer *w, const char *key, const struct pg_rows *rows,
+                 int row, int column)
+{
+    json_put_raw(w, key,
+                 pg_is_null(rows, row, column) ? "0" : pg_get_text(rows, row, column));
+}
+
 void row_put_time(struct json_writer *w, const char *key, const struct pg_rows *rows,
                   int row, int column)
 {
     char text[CLOCK_TEXT_SIZE];
     int64_t unix_us;
 
+    if (clock_iso_copy(pg_get_text(rows, row, column), pg_get_length(rows, row, column),
+                       text)) {
+        json_put_text(w, key, text);
+        return;
+    }
     /* PostgreSQL's "infinity" and years beyond our calendar have no such form. */
     if (pg_is_null(rows, row, column) ||
         clock_parse(pg_get_text(rows, row, column), pg_get_length(rows, row, column),

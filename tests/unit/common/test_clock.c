@@ -54,11 +54,42 @@ static void times_are_read(void **state)
     }
 }
 
+static void times_are_copied(void **state)
+{
+    static const struct {
+        const char *text, *expected; /* NULL: refused */
+    } table[] = {
+        { "2026-11-23 14:36:50.761872", "2026-11-23T14:36:50.761872" },
+        { "2026-11-23 14:36:50.7", "2026-11-23T14:36:50.700000" },
+        { "2026-11-23 14:36:50", "2026-11-23T14:36:50" },
+        { "0001-01-01 00:00:00", "0001-01-01T00:00:00" },
+        { "2026-11-23 14:36:50.", NULL },
+        { "2026-11-23 14:36:50.7618721", NULL },
+        { "2026-11-23 14:36:50+00", NULL },
+        { "0044-03-15 12:00:00 BC", NULL },
+        { "12026-11-23 14:36:50", NULL },
+        { "2026-11-23", NULL },
+        { "infinity", NULL },
+        { "", NULL },
+    };
+    char text[CLOCK_TEXT_SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+        bool is_copied = clock_iso_copy(table[i].text, strlen(table[i].text), text);
+
+        assert_int_equal(is_copied, table[i].expected != NULL);
+        if (is_copied)
+            assert_string_equal(text, table[i].expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times_are_written),
         cmocka_unit_test(times_are_read),
+        cmocka_unit_test(times_are_copied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
