@@ -87,8 +87,10 @@ static bool run_scale(struct master *m, char *const words[], struct buf *text,
         buf_addf(text, "`%s` is no count; write 4, +1, -1 or config\n", words[2]);
         return false;
     }
-    if (wanted < (pool->role->board == BOARD_WORKER ? 1 : 0) ||
-        (pool->role->is_single && wanted > 1)) {
+    /* What the file says is allowed, none at all as well. */
+    bool needs_one =
+        pool->role->board == BOARD_WORKER && strcmp(words[2], "config") != 0;
+    if (wanted < (needs_one ? 1 : 0) || (pool->role->is_single && wanted > 1)) {
         buf_addf(text, "%s cannot have %d processes\n", words[1], wanted);
         return false;
     }

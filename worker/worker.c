@@ -7,6 +7,7 @@
  */
 #include "worker/worker.h"
 #include "common/clock.h"
+#include "common/connect.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/task.h"
@@ -56,55 +57,26 @@ static void raise_descriptor_limit(const struct options *options)
                  (unsigned long long)limit.rlim_cur);
 }
 
-static struct pg *open_database(const struct options *options, struct board_slot *slot,
-                                const char *name)
-{
-    return pg_new(&(struct pg_options){
-        .url = options->database.url,
-        .ssl_mode = options->database.ssl_mode,
-        .size = (int)options->database.pool_size,
-        .overflow = (int)options->database.max_overflow,
-        .pipelines = (int)options->database.pipelines,
-        .prepared = options->database.prepared,
-        .acquire_timeout_ms = options->database.pool_timeout,
-        .recycle_ms = options->database.pool_recycle,
-        .connect_timeout_ms = options->database.connect_timeout,
-        .statement_timeout_ms = options->database.statement_timeout,
-        .ping_after_ms = options->database.ping_after,
-        .application_name = name,
-        .slot = slot,
-    });
-}
-
-static struct redis *open_redis(const struct options *options, const char *url,
-                                const char *name)
-{
-    struct redis *redis = redis_new(&(struct redis_options){
-        .url = url,
-        .password = options->redis.password,
-        .allow_unverified_tls = options->redis.allow_unverified_ssl,
-        .connect_timeout_ms = options->redis.connect_timeout,
-        .timeout_ms = options->redis.timeout,
-        .breaker_ms = options->redis.breaker,
-        .client_name = name,
-    });
-
-    if (!redis)
-        fatal("redis.url is no address of a Redis");
-    return redis;
-}
-
 static void open_services(struct server *server)
 {
     const struct options *options = server->options;
+    struct connect_redis redis = { .name = worker.name,
+                                   .timeout_ms = options->redis.timeout,
+                                   .breaker_ms = options->redis.breaker };
 
     snprintf(worker.name, sizeof(worker.name), "forkmark-worker-%d",
              (int)server->slot->number);
-    server->pg = open_database(options, server->slot, worker.name);
-    server->redis = open_redis(options, options->redis.url, worker.name);
-    server->cache_redis = options->redis.cache_url[0]
-                              ? open_redis(options, options->redis.cache_url, worker.name)
-                              : server->redis;
+    server->pg = connect_pg(
+        options, &(struct connect_pool){ .size = (int)options->database.pool_size,
+                                         .overflow = (int)options->database.max_overflow,
+                                         .pipelines = (int)options->database.pipelines,
+                                         .name = worker.name,
+                                         .slot = server->slot });
+    server->redis = connect_queue(options, &redis);
+    server->cache_redis =
+        *options->redis.cache_url ? connect_cache(options, &redis) : server->redis;
+    if (!server->redis || !server->cache_redis)
+        fatal("redis.url is no address of a Redis");
     server->cache = cache_new(server->cache_redis, options->redis.prefix);
     if (!options->cache.enabled)
         cache_disable(server->cache);

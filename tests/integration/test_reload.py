@@ -68,6 +68,37 @@ def test_a_scaled_count_survives_reloads_until_the_file_changes_it(make_stack):
     wait_until(lambda: len(stack.children("worker")) == 2, 10, "two workers")
 
 
+def test_scale_config_goes_back_to_the_file_whatever_it_says(make_stack):
+    stack = make_stack(workers=1)
+    assert stack.ctl("scale", "web", "2").returncode == 0
+    back = stack.ctl("scale", "web", "config")
+    assert (back.returncode, back.stdout) == (0, "web: 2 -> 1\n")
+    none = stack.ctl("scale", "web", "0")
+    assert none.returncode == 1 and "cannot have 0" in none.stderr + none.stdout
+    stack.write_config(workers=0)
+    assert stack.ctl("reload").returncode == 0
+    wait_until(lambda: not stack.children("worker"), 20, "no workers")
+    assert stack.ctl("scale", "web", "1").returncode == 0
+    wait_until(lambda: stack.children("worker"), 10, "one for now")
+    assert stack.ctl("scale", "web", "config").returncode == 0
+    wait_until(lambda: not stack.children("worker"), 20, "none again, as the file says")
+
+
+def test_queries_go_through_the_pooler_and_migrations_do_not(make_stack, postgres):
+    stack = make_stack(start=False, workers=1)
+    url = postgres.url(stack.database)
+    stack.sql("DO $$ BEGIN CREATE ROLE pooled LOGIN SUPERUSER;"
+              " EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    stack.write_config(database_more=f'pooler_url = "{url.replace("forkmark@", "pooled@")}";')
+    stack.start()
+    client = stack.client().sign_up()
+    client.save("http://127.0.0.1:9/pooled")
+    assert client.get("/api/bookmarks").json()["total"] == 1
+    users = dict(stack.sql("SELECT usename, count(*) FROM pg_stat_activity WHERE datname = %s"
+                           " AND application_name LIKE 'forkmark%%' GROUP BY usename", stack.database))
+    assert set(users) == {"pooled"} and users["pooled"] >= 2
+
+
 def test_ctl_reload_fails_with_the_reason(stack):
     stack.write_config(server="wrokers = 3;")
     refused = stack.ctl("reload")

@@ -1,0 +1,40 @@
+/*
+ * connect.h - how a process reaches PostgreSQL and Redis, as the options say.
+ *
+ * Every role opens its pools and clients here, so that an option means the same for all
+ * of them. Nothing is connected yet when these return, and nothing yields. The caller
+ * owns what it gets.
+ */
+#ifndef FORKMARK_COMMON_CONNECT_H
+#define FORKMARK_COMMON_CONNECT_H
+
+#include "common/options.h"
+#include "common/pg.h"
+#include "common/redis.h"
+#include "common/scoreboard.h"
+
+/* What a pool of one role is like; the rest stands in the options. */
+struct connect_pool {
+    int size, overflow, pipelines; /* see pg.h */
+    const char *name;              /* application_name */
+    struct board_slot *slot;
+};
+/* Through database.pooler_url if there is one, else to database.url. */
+struct pg *connect_pg(const struct options *options, const struct connect_pool *pool);
+
+/*
+ * The queue's Redis, and the cache's (the same unless redis.cache_url is set), by URL or
+ * by redis.host. Commands take at most `timeout_ms`; with `breaker_ms` (0: none) the
+ * client gives up at once for that long after one was overdue. NULL: no address of a
+ * Redis (logged). `name` is shown by CLIENT LIST.
+ */
+struct connect_redis {
+    const char *name;
+    uint64_t timeout_ms, breaker_ms;
+};
+struct redis *connect_queue(const struct options *options,
+                            const struct connect_redis *how);
+struct redis *connect_cache(const struct options *options,
+                            const struct connect_redis *how);
+
+#endif
