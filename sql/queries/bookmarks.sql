@@ -65,7 +65,7 @@ SELECT $1, $2, $3, $4, $5, $6, $7, $8, 0, now() AT TIME ZONE 'UTC',
        'PENDING', 'PENDING', 'PENDING'
 WHERE NOT EXISTS (
     SELECT 1 FROM saved_content WHERE user_id = $1 AND url_norm = $3)
-ON CONFLICT (user_id, url) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING id;
 
 -- What stands in the way of saving: the very URL, else another spelling of it.

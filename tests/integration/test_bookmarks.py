@@ -166,11 +166,13 @@ def test_duplicates(stack, client):
     stack.client().sign_up().save(f"{BASE}/a/")
 
 
-def test_one_page_saved_many_times_at_once(stack, client):
-    def one(_):
+@pytest.mark.parametrize("spelling", ["", "/", "#part{0}", "?utm_source={0}"])
+def test_one_page_saved_many_times_at_once(stack, client, spelling):
+    def one(which):
         fresh = stack.client()
         fresh.headers["Authorization"] = client.headers["Authorization"]
-        return fresh.post("/api/bookmarks", json={"url": f"{BASE}/race"})
+        return fresh.post("/api/bookmarks", json={
+            "url": f"{BASE}/race" + (spelling.format(which) if which % 2 else "")})
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(one, range(8)))

@@ -197,6 +197,7 @@ static void test_keys(void **state)
         "https://a.example/#/route/",
     };
     struct arena *arena = arena_new(0);
+    int pairs = 0;
 
     (void)state;
     in_database(fuze_schema);
@@ -215,17 +216,27 @@ static void test_keys(void **state)
     for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
         char sql[128];
 
+        /* The oldest of one address keeps its form, the others get a number behind it. */
+        char *form = url_normalise(arena, urls[i]);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(url_normalise(arena, urls[j]), url_normalise(arena, urls[i])) ==
+                0) {
+                form =
+                    arena_printf(arena, "%s %zu", url_normalise(arena, urls[i]), i + 1);
+                pairs++;
+                break;
+            }
         snprintf(sql, sizeof(sql), "SELECT url_norm FROM saved_content WHERE id = %zu",
                  i + 1);
-        if (strcmp(in_database(sql), url_normalise(arena, urls[i])) != 0)
-            fail_msg("%s: %s there, %s here", urls[i], in_database(sql),
-                     url_normalise(arena, urls[i]));
+        if (strcmp(in_database(sql), form) != 0)
+            fail_msg("%s: %s there, %s here", urls[i], in_database(sql), form);
         snprintf(sql, sizeof(sql), "SELECT page_key FROM saved_content WHERE id = %zu",
                  i + 1);
         if (strcmp(in_database(sql), url_page_key(arena, urls[i])) != 0)
             fail_msg("%s: %s there, %s here", urls[i], in_database(sql),
                      url_page_key(arena, urls[i]));
     }
+    assert_true(pairs > 0);
     arena_free(arena);
 }
 
@@ -279,9 +290,9 @@ static void test_any_text_is_saved(void **state)
 
         snprintf(sql, sizeof(sql),
                  "INSERT INTO saved_content (user_id, url, url_norm, page_key, title, "
-                 "notes, extracted_text) VALUES (1, 'u%zu', 'u', 'u', 'Findable', "
+                 "notes, extracted_text) VALUES (1, 'u%zu', 'u%zu', 'u', 'Findable', "
                  "left(%s, 100000), %s) RETURNING search_vector @@ 'findabl:A'",
-                 i, bodies[i].body, bodies[i].body);
+                 i, i, bodies[i].body, bodies[i].body);
         if (strcmp(in_database(sql), "t") != 0)
             fail_msg("%s", bodies[i].what);
     }
