@@ -52,6 +52,7 @@ struct pg_pipe {
     struct pg *pg;
     struct pg_pipes *group;
     struct pg_connection *connection; /* NULL: none yet, or none any more */
+    struct pg_connection *opening;    /* the same, while it is being made */
     bool is_opening;
     bool is_unsynced; /* statements were sent since the last Sync */
     /* A ring. Each statement has at most one prepare and one Sync beside it. */
@@ -277,8 +278,11 @@ static void open_connection(void *arg)
     struct pg_pipe *pipe = arg;
     struct pg_connection *connection = pg_connection_new(pipe->pg);
 
-    if (pg_connection_open(connection) < 0 || pipe->pg->is_closing ||
-        !PQenterPipelineMode(connection->libpq)) {
+    /* A process that ends meanwhile still knows of it: a task's stack is not searched. */
+    pipe->opening = connection;
+    int rc = pg_connection_open(connection);
+    pipe->opening = NULL;
+    if (rc < 0 || pipe->pg->is_closing || !PQenterPipelineMode(connection->libpq)) {
         pg_connection_free(connection);
         return;
     }
