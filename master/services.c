@@ -478,9 +478,12 @@ uint64_t services_stop(struct master *m)
             continue;
         }
         if (service->state != SERVICE_STOPPING) {
+            /* initdb runs programs of its own; they are of its process group. */
+            bool is_preparing = service->state == SERVICE_PREPARING;
+
             service->state = SERVICE_STOPPING;
             service->hard_at = m->now + service->kind->stop_ms;
-            kill(service->pid, service->kind->stop_signal);
+            kill(is_preparing ? -service->pid : service->pid, service->kind->stop_signal);
         } else if (m->now >= service->hard_at) {
             log_warn("%s does not end in %.0f s: %s", service->kind->name,
                      (double)service->kind->stop_ms / 1000,
