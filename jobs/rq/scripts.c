@@ -33,6 +33,7 @@ static const struct {
     [RQ_PUSH] = { "rq_push", NULL, NULL, "push.lua" },
     [RQ_RECOVER] = { "rq_recover", "burying.lua", "redelivering.lua", "recover.lua" },
     [RQ_REQUEUE] = { "rq_requeue", NULL, NULL, "requeue.lua" },
+    [RQ_SHUTDOWN] = { "rq_shutdown", NULL, NULL, "shutdown.lua" },
     [RQ_UPKEEP] = { "rq_upkeep", NULL, NULL, "upkeep.lua" },
 };
 

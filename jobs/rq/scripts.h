@@ -26,6 +26,7 @@ enum rq_script {
     RQ_PUSH,
     RQ_RECOVER,
     RQ_REQUEUE,
+    RQ_SHUTDOWN,
     RQ_UPKEEP,
     RQ_SCRIPT_COUNT,
 };
