@@ -455,13 +455,17 @@ static const struct pool_options *find_options(const struct options *options,
     return NULL;
 }
 
-static bool has_same_work(const struct pool_options *a, const struct pool_options *b)
+static bool has_same_work(const struct options *before, const struct pool_options *was,
+                          const struct options *now, const struct pool_options *is)
 {
-    if (strcmp(a->user, b->user) != 0 || a->queues.count != b->queues.count)
+    if (!options_same_pool(was, is))
         return false;
-    for (size_t i = 0; i < a->queues.count; i++)
-        if (strcmp(a->queues.items[i], b->queues.items[i]) != 0)
+    for (size_t i = 0; i < is->queues.count; i++) {
+        const char *queue = is->queues.items[i];
+
+        if (options_queue(before, queue)->unknown != options_queue(now, queue)->unknown)
             return false;
+    }
     return true;
 }
 
@@ -479,7 +483,7 @@ void pools_configure(struct master *m, const struct options *before)
         if (!is) {
             pool_scale(m, pool, 0);
             pool->is_removed = true;
-        } else if (was && !has_same_work(was, is)) {
+        } else if (was && !has_same_work(before, was, now, is)) {
             pool->generation++;
         }
     }
