@@ -23,6 +23,7 @@ enum rq_script {
     RQ_HEARTBEAT,
     RQ_LIVE,
     RQ_LOCK,
+    RQ_PEEK,
     RQ_PUSH,
     RQ_RECOVER,
     RQ_REQUEUE,

@@ -14,7 +14,7 @@
 struct rq_worker {
     struct redis *redis;
     const struct options *options;
-    char name[33]; /* 32 hex digits */
+    char name[33];                  /* 32 hex digits */
     const struct conf_list *queues; /* as the record shows them */
     /* Where the next claim looks, in this order: queues' names, or ",queue,id" for one
      * job alone. Set by whoever claims; `queues` until then. */
