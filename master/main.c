@@ -11,6 +11,7 @@
 #include "common/buf.h"
 #include "common/log.h"
 #include "jobs/cli.h"
+#include "jobs/redis_check.h"
 #include "master/cli.h"
 #include "master/control.h"
 #include "master/ctl.h"
@@ -43,6 +44,17 @@ static void print_values(const struct options *options)
     }
 }
 
+/* An embedded one is as we make it. */
+static bool check_services(const struct setup *setup)
+{
+    if (setup->embedded[SERVICE_REDIS])
+        return true;
+    bool answers = redis_check_print(setup->options);
+    if (!answers)
+        fputs("no Redis answers at redis.url (REDIS_URL)\n", stderr);
+    return answers;
+}
+
 static int run_check(const struct arguments *arguments)
 {
     struct buf text = BUF_HEAP;
@@ -59,12 +71,13 @@ static int run_check(const struct arguments *arguments)
     }
     setup_load(&arguments->input, &setup); /* ends with status 1 and the errors */
     setup_choose(&setup);
+    bool is_fine = !arguments->services || check_services(&setup);
     if (arguments->show)
         print_values(setup.options);
-    else
+    else if (is_fine)
         puts("ok");
     options_free(setup.options);
-    return 0;
+    return is_fine ? 0 : 1;
 }
 
 static int run_migrate(const struct arguments *arguments)
@@ -142,6 +155,12 @@ static void take_show(struct arguments *arguments, const char *text)
     arguments->show = true;
 }
 
+static void take_services(struct arguments *arguments, const char *text)
+{
+    (void)text;
+    arguments->services = true;
+}
+
 static void take_reference(struct arguments *arguments, const char *text)
 {
     (void)text;
@@ -167,6 +186,8 @@ static void take_socket(struct arguments *arguments, const char *text)
 
 static const struct cli_option check_options[] = {
     { 0, "show", NULL, "print every value and where it comes from", take_show },
+    { 0, "services", NULL, "ask the queue's Redis, too, whether it suits",
+      take_services },
     { 0, "reference", NULL, "print a file with every option, its default and its help",
       take_reference },
     { 0, "markdown", NULL, "the same as a table for README", take_markdown },
