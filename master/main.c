@@ -5,7 +5,7 @@
  *   check    reads a configuration and judges it        here, common/conf.c
  *   migrate  brings a database to this schema           here, sql/migrate.c
  *   ctl      speaks to the running server               ctl.c, control.c
- *   jobs     looks into the queues                      jobs/cli.c
+ *   jobs     looks into the queues, works them off      jobs/cli.c, work.c
  *   version  which program this is                      here
  */
 #include "common/buf.h"
@@ -17,6 +17,7 @@
 #include "master/ctl.h"
 #include "master/serve.h"
 #include "master/title.h"
+#include "master/work.h"
 #include "sql/migrate.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,6 +126,16 @@ static int run_ctl(const struct arguments *arguments)
     return status;
 }
 
+static bool wants_help(const struct arguments *arguments)
+{
+    for (size_t i = 1; i < arguments->word_count; i++) {
+        if (strcmp(arguments->words[i], "--help") == 0 ||
+            strcmp(arguments->words[i], "-h") == 0)
+            return true;
+    }
+    return false;
+}
+
 static int run_jobs(const struct arguments *arguments)
 {
     struct setup setup;
@@ -133,6 +144,8 @@ static int run_jobs(const struct arguments *arguments)
         cli_help(arguments->command);
         return 2;
     }
+    if (strcmp(arguments->words[0], "work") == 0 && !wants_help(arguments))
+        return work(arguments);
     setup_load(&arguments->input, &setup);
     setup_choose(&setup);
     setup_complete(&setup);
@@ -272,7 +285,8 @@ static const struct command commands[] = {
                "`forkmark jobs help` lists the commands.",
       .details = "Examples:\n"
                  "  forkmark jobs help\n"
-                 "  forkmark jobs info\n\n"
+                 "  forkmark jobs info\n"
+                 "  forkmark jobs work --burst high default\n\n"
                  "Exit status: 0 done, 1 it failed and says why, 2 usage.\n",
       .takes_rest = true,
       .run = run_jobs },

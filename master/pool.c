@@ -335,13 +335,15 @@ static void note_young_death(struct master *m, struct child *child)
 }
 
 /* Its work is over for good: there is one place less, until somebody asks. */
-static void note_done(struct pool *pool)
+static void note_done(const struct master *m, struct pool *pool)
 {
     if (pool->is_removed || pool->wanted == 0)
         return;
     pool->wanted--;
-    log_info("pool %s: %d wanted now; `forkmark ctl scale jobs.%s config` starts it anew",
-             pool->name, pool->wanted, pool->name);
+    if (m->control) /* `jobs work` has none, and ends */
+        log_info(
+            "pool %s: %d wanted now; `forkmark ctl scale jobs.%s config` starts it anew",
+            pool->name, pool->wanted, pool->name);
 }
 
 static bool is_done(int status)
@@ -402,7 +404,7 @@ bool pools_reaped(struct master *m, pid_t pid, int status)
         if (child->pool->role->board == BOARD_CONSUMER)
             leave_orphans(child, slot);
         if (is_done(status) && !child->is_draining)
-            note_done(child->pool);
+            note_done(m, child->pool);
         else if (!child->was_ready && !child->is_draining)
             note_young_death(m, child);
         if (!is_on_purpose(child, status) && !child->is_draining)
