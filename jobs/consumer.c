@@ -275,10 +275,22 @@ void consumer_done(struct consumer *c, const char *why)
     consumer_leave(c);
 }
 
-void consumer_leave(struct consumer *c)
+/* A job's own limit is enough for one that leaves alone: a reload, a pool that shrinks,
+ * RQ's command. The server's end does not wait so long. */
+static void hurry(struct consumer *c)
 {
     uint64_t grace = c->context->options->server.graceful_timeout;
 
+    if (uv_is_active((uv_handle_t *)&c->grace) ||
+        !board_shared(c->context->board)->is_stopping)
+        return;
+    grace = grace > 2 * LEAVE_MARGIN_MS ? grace - LEAVE_MARGIN_MS : grace / 2;
+    uv_timer_start(&c->grace, grace_over, grace, 0);
+}
+
+void consumer_leave(struct consumer *c)
+{
+    hurry(c);
     if (c->is_leaving)
         return;
     c->is_leaving = true;
@@ -289,8 +301,6 @@ void consumer_leave(struct consumer *c)
                                                            .arg = c,
                                                            .timeout_ms = LEAVE_MARGIN_MS,
                                                            .on_end = shutdown_shown });
-    grace = grace > 2 * LEAVE_MARGIN_MS ? grace - LEAVE_MARGIN_MS : grace / 2;
-    uv_timer_start(&c->grace, grace_over, grace, 0);
     /* A cycle that waits for its job's end only looks, and waits on. */
     consumer_poke(c);
 }

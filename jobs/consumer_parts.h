@@ -101,7 +101,8 @@ void consumer_nap(struct consumer *c, uint64_t ms);
 void consumer_poke(struct consumer *c);
 /* Leaves for good: nobody is to take this place (a burst is over). */
 void consumer_done(struct consumer *c, const char *why);
-/* Take nothing more; a running job may end, within the graceful timeout. */
+/* Take nothing more; a running job may end: within the graceful timeout, where the whole
+ * server stops. */
 void consumer_leave(struct consumer *c);
 
 /* consumer_job.c */

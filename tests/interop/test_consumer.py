@@ -182,17 +182,40 @@ def test_shutdown_ends_an_idle_consumer_and_another_follows(start, connection):
 
 
 def test_shutdown_lets_the_job_finish(start, connection):
-    start()
+    start(server="graceful_timeout = 2;")  # which is for the server's own end
     worker = one_worker(connection)
-    job = Queue("default", connection=connection).enqueue(SLEEP, 2)
+    job = Queue("default", connection=connection).enqueue(SLEEP, 4)
     started(job)
     send_shutdown_command(connection, worker.name)
     wait_until(lambda: field(connection, worker, "shutdown_requested_date"), 10, "RQ sees it")
     assert job.get_status() == "started"
     datetime.strptime(field(connection, worker, "shutdown_requested_date"), "%Y-%m-%dT%H:%M:%S.%fZ")
     all_are([job], "finished")
-    assert Job.fetch(job.id, connection=connection).retries_left is None
+    assert connection.hget("rq:job:" + job.id, "worker_name").decode() == worker.name
     wait_until(lambda: field(connection, worker, "death"), 10, "it says good-bye")
+
+
+def test_a_reload_waits_for_a_job_but_the_servers_end_does_not(start, connection):
+    stack = start(server="graceful_timeout = 2;")
+    worker = one_worker(connection)
+    queue = Queue("default", connection=connection)
+    jobs = [queue.enqueue(SLEEP, 5)]
+    started(jobs[0])
+    stack.reload(jobs=JOBS + " result_ttl = 600;")
+    wait_until(lambda: field(connection, worker, "shutdown_requested_date"), 15, "it is to leave")
+    jobs.append(queue.enqueue(ECHO, 1))
+    all_are(jobs[1:], "finished")  # by its successor
+    all_are(jobs, "finished")
+    assert connection.hget("rq:job:" + jobs[0].id, "worker_name").decode() == worker.name
+    # One that drains already is hurried when the server stops.
+    worker = one_worker(connection)
+    job = queue.enqueue(SLEEP, 60)
+    started(job)
+    stack.reload(jobs=JOBS + " result_ttl = 700;")
+    wait_until(lambda: field(connection, worker, "shutdown_requested_date"), 15, "it is to leave")
+    stack.master.signal(signal.SIGTERM)
+    assert stack.master.wait(20) == 0
+    assert queue.job_ids == [job.id] and "did not end in time" not in stack.log_text()
 
 
 def test_kill_horse_fails_the_attempt(start, connection):
