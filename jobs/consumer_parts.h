@@ -43,7 +43,8 @@ struct queue_view {
     size_t length;        /* as it was before the last look ... */
     uint64_t first, last; /* ... and hashes of the ids at its ends */
     bool must_look;       /* even if these are the same */
-    uint64_t looked_ms, asked_ms;
+    uint64_t looked_ms, asked_ms, found_ms;
+    uint64_t reach_ms; /* how long this pass took to the first of ours; 0: none yet */
 };
 
 /* Seeded hashes of ids; `room` is a power of two. */

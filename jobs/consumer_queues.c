@@ -20,13 +20,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_AGAIN_MS 5000  /* also at a queue that seems unchanged */
-#define FRESH_MS      1000  /* so long what was found may be claimed */
-#define ASKED_MS      50    /* so long an empty queue counts as empty */
+#define LOOK_AGAIN_MS 5000 /* also at a queue that seems unchanged */
+#define FRESH_MS      1000 /* so long what was found may be claimed */
+#define ASKED_MS      50   /* so long an empty queue counts as empty */
+#define REACH_SHARE   10
 #define FORGET_MS     60000 /* an id may come back as another job */
+#define LIST_FIRST    128
 #define LIST_AT_ONCE  1000
 #define PEEK_AT_ONCE  32
-#define ENOUGH        16
+#define ENOUGH        64
+#define CLAIM_OF      8  /* so many are named in one claim: others may be faster */
 #define PEEKS_A_LOOK  32 /* the cycle's arena holds all of them */
 #define LISTS_A_LOOK  8
 #define LARGE_DATA    ((size_t)64 << 10)
@@ -234,10 +237,18 @@ static void open_check_arena(struct consumer *c)
     arena_defer(task_arena(), free_check_arena, c->check_arena);
 }
 
+static void note_found(struct queue_view *view)
+{
+    view->found_ms = clock_ms();
+    if (view->found_count > 0 && view->reach_ms == 0)
+        view->reach_ms = view->found_ms - view->looked_ms + 1;
+}
+
 /* Goes on where the last look ended, for as long as one look may take. */
 static int look_on(struct consumer *c, struct queue_view *view)
 {
     struct waiting_job *ids = arena_array(task_arena(), LIST_AT_ONCE, sizeof(*ids));
+    size_t max = LIST_FIRST;
     int budget = PEEKS_A_LOOK;
 
     open_check_arena(c);
@@ -249,14 +260,16 @@ static int look_on(struct consumer *c, struct queue_view *view)
         if (passed < 0)
             return passed;
         view->at += (size_t)passed;
-        if (passed == count && count < LIST_AT_ONCE) {
+        if (passed == count && (size_t)count < max) {
             view->at = 0;
             view->has_more = false;
-            return 0;
+            break;
         }
         if (view->found_count >= ENOUGH)
-            return 0;
+            break;
+        max = LIST_AT_ONCE;
     }
+    note_found(view);
     return 0;
 }
 
@@ -275,21 +288,35 @@ static bool is_as_seen(const struct consumer *c, struct queue_view *view,
     return is_same;
 }
 
+/*
+ * Whether to begin at the list's head again: what came to the front must not wait until
+ * a long list is looked through. Not before this pass has brought something, and not so
+ * often that the way there becomes all we do.
+ */
+static bool is_pass_old(const struct queue_view *view)
+{
+    uint64_t since_ms = clock_ms() - view->looked_ms;
+
+    return view->reach_ms > 0 && since_ms > LOOK_AGAIN_MS &&
+           since_ms > REACH_SHARE * view->reach_ms;
+}
+
 /* 0 or an error; what can be claimed is in view->found. */
 static int look(struct consumer *c, struct queue_view *view)
 {
     struct waiting_ends ends;
 
-    if (!view->has_more) {
+    if (!view->has_more || is_pass_old(view)) {
         int rc = waiting_ends(c->worker.redis, view->name, &ends);
 
         if (rc < 0)
             return rc;
         view->asked_ms = clock_ms();
-        if (is_as_seen(c, view, &ends))
+        if (is_as_seen(c, view, &ends) && !view->has_more)
             return 0;
         view->at = 0;
         view->must_look = false;
+        view->reach_ms = 0;
         view->looked_ms = clock_ms();
     }
     return look_on(c, view);
@@ -309,17 +336,17 @@ static void list_entries(struct consumer *c)
             list->items[list->count++] = view->name;
             continue;
         }
-        for (size_t k = 0; k < view->found_count; k++)
+        for (size_t k = 0; k < view->found_count && k < CLAIM_OF; k++)
             list->items[list->count++] = view->found[k];
-        /* What is not seen yet comes before the queues behind. */
-        if (view->has_more)
+        /* What is not seen or not named yet comes before the queues behind. */
+        if (view->has_more || view->found_count > CLAIM_OF)
             return;
     }
 }
 
 static bool has_fresh(const struct queue_view *view)
 {
-    return view->found_count > 0 && clock_ms() < view->looked_ms + FRESH_MS;
+    return view->found_count > 0 && clock_ms() < view->found_ms + FRESH_MS;
 }
 
 /* Nothing of ours was there a moment ago. */
@@ -407,7 +434,7 @@ static void drop_tried(struct consumer *c, const struct claimed_job *job)
                 return;
             }
         }
-        drop_found(view, view->found_count);
+        drop_found(view, view->found_count < CLAIM_OF ? view->found_count : CLAIM_OF);
         if (job && !view->leaves && strcmp(view->name, job->queue) == 0)
             return;
     }
@@ -428,7 +455,7 @@ void consumer_claimed(struct consumer *c, const struct claimed_job *job)
 bool consumer_has_looked(const struct consumer *c)
 {
     for (size_t i = 0; i < c->queue_count; i++) {
-        if (c->queues[i].leaves && c->queues[i].has_more)
+        if (c->queues[i].has_more || c->queues[i].found_count > 0)
             return false;
     }
     return true;
@@ -446,7 +473,7 @@ void consumer_queues_init(struct consumer *c)
     c->queue_count = names->count;
     c->queues = calloc(names->count, sizeof(*c->queues));
     c->order = calloc(names->count, sizeof(struct queue_view *));
-    c->claim_from.items = calloc(names->count * MOST_A_QUEUE + 1, sizeof(char *));
+    c->claim_from.items = calloc(names->count * CLAIM_OF + 1, sizeof(char *));
     if (!c->queues || !c->order || !c->claim_from.items)
         fatal("out of memory");
     for (size_t i = 0; i < names->count; i++) {

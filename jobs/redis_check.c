@@ -42,7 +42,8 @@ static bool is_too_old(const char *info, double ahead_s, char *text, size_t room
     char version[WORD_SIZE];
 
     (void)ahead_s;
-    if (!find_word(info, "redis_version", version) || atoi(version) >= LEAST_MAJOR)
+    if (!find_word(info, "redis_version", version) ||
+        strtol(version, NULL, 10) >= LEAST_MAJOR)
         return false;
     snprintf(text, room,
              "the queue's Redis is %s: jobs need streams, which came with 5.0; nothing "

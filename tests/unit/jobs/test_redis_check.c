@@ -1,6 +1,7 @@
 /*
  * What is said of a Redis: INFO's text and its clock, and the warnings they are worth.
  */
+#include "common/buf.h"
 #include "jobs/redis_check.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,8 +12,7 @@
 
 static void collect(void *arg, const char *text)
 {
-    strcat(arg, text);
-    strcat(arg, "\n");
+    buf_adds(arg, text);
 }
 
 #define GOOD                                                              \
@@ -49,11 +49,12 @@ static void table(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        char said[2048] = "";
-        int count = redis_check_judge(rows[i].info, rows[i].ahead_s, collect, said);
+        struct buf said = BUF_HEAP;
+        int count = redis_check_judge(rows[i].info, rows[i].ahead_s, collect, &said);
 
-        if (count != rows[i].count || !strstr(said, rows[i].words))
-            fail_msg("row %zu: %d findings: %s", i, count, said);
+        if (count != rows[i].count || !strstr(buf_text(&said), rows[i].words))
+            fail_msg("row %zu: %d findings: %s", i, count, buf_text(&said));
+        buf_done(&said);
     }
 }
 
