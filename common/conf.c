@@ -71,6 +71,8 @@ bool conf_apply(const struct conf_context *context, const char *path, const char
         return apply_to_row(context, key, text);
     if (strncmp(path, "jobs.pools.", 11) == 0)
         return conf_pool_apply(context, path, text);
+    if (strncmp(path, CONF_QUEUE_PREFIX, strlen(CONF_QUEUE_PREFIX)) == 0)
+        return conf_queue_apply(context, path, text);
     if (conf_is_group(path))
         conf_complain(context, "`%s` is a group of options, not an option", path);
     else

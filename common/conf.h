@@ -22,6 +22,8 @@
 
 struct buf;
 struct options;
+struct pool_options;
+struct queue_options;
 
 enum conf_type {
     CONF_BOOL,    /* bool */
@@ -98,14 +100,19 @@ struct conf_source options_source(const struct options *options,
 /* The value as it would be written; secrets as "(set)" or "". */
 void options_show(const struct options *options, const struct conf_key *key,
                   struct buf *out);
-/* jobs.pools, which have no rows: one line for each pool. */
+/* jobs.pools and jobs.queues, which have no rows: one line for each. */
+void options_show_queues(const struct options *options, struct buf *out);
 void options_show_pools(const struct options *options, struct buf *out);
 struct conf_source options_pools_source(const struct options *options);
 /* Rows whose values differ are what a reload has to apply. */
 bool options_equal(const struct options *a, const struct options *b,
                    const struct conf_key *key);
-/* Consumer pools alike in names, queues and users; counts may differ. */
+/* Consumer pools alike in all but their counts: one, and all of them with names. */
+bool options_same_pool(const struct pool_options *a, const struct pool_options *b);
 bool options_same_pools(const struct options *a, const struct options *b);
+/* jobs.queues: a queue's own options, or the defaults; never NULL. */
+const struct queue_options *options_queue(const struct options *options,
+                                          const char *name);
 /* The variable of the first secret that production needs and nobody set; NULL: none. */
 const char *options_missing_secret(const struct options *options);
 /*

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,36 +33,43 @@ static void put_record(struct buf *out, const char *path, const char *text,
     buf_add(out, source->where, strlen(source->where) + 1);
 }
 
+static void put_fields(struct buf *out, const char *prefix, const void *base,
+                       const struct conf_key *fields, const struct conf_source *source)
+{
+    for (const struct conf_key *field = fields; field->path; field++) {
+        struct buf path = BUF_HEAP, text = BUF_HEAP;
+
+        buf_addf(&path, "%s.%s", prefix, field->path);
+        conf_field_write(base, field, &text);
+        put_record(out, buf_text(&path), buf_text(&text), source);
+        buf_done(&path);
+        buf_done(&text);
+    }
+}
+
 /* The first record makes the reader forget the built-in pool, also for no pools. */
 static void put_pools(struct buf *out, const struct options *options)
 {
     put_record(out, ALL_POOLS, "", &options->state->pools_source);
     for (size_t i = 0; i < options->jobs.pool_count; i++) {
         const struct pool_options *pool = &options->jobs.pools[i];
-        struct buf path = BUF_HEAP, text = BUF_HEAP;
+        char prefix[64];
 
-        if (pool->consumers.is_auto)
-            buf_adds(&text, "auto");
-        else
-            buf_addf(&text, "%d%s",
-                     pool->consumers.percent ? pool->consumers.percent
-                                             : pool->consumers.number,
-                     pool->consumers.percent ? "%" : "");
-        buf_addf(&path, "jobs.pools.%s.consumers", pool->name);
-        put_record(out, path.data, text.data, &options->state->pools_source);
+        snprintf(prefix, sizeof(prefix), "jobs.pools.%s", pool->name);
+        put_fields(out, prefix, pool, conf_pool_fields, &options->state->pools_source);
+    }
+}
 
-        buf_clear(&path);
-        buf_clear(&text);
-        for (size_t q = 0; q < pool->queues.count; q++)
-            buf_addf(&text, "%s%c", pool->queues.items[q], CONF_ITEM_END);
-        buf_addf(&path, "jobs.pools.%s.queues", pool->name);
-        put_record(out, path.data, text.data, &options->state->pools_source);
+static void put_queues(struct buf *out, const struct options *options)
+{
+    for (size_t i = 0; i < options->jobs.queue_count; i++) {
+        const struct queue_options *queue = &options->jobs.queues[i];
+        struct buf prefix = BUF_HEAP;
 
-        buf_clear(&path);
-        buf_addf(&path, "jobs.pools.%s.user", pool->name);
-        put_record(out, path.data, pool->user, &options->state->pools_source);
-        buf_done(&path);
-        buf_done(&text);
+        buf_addf(&prefix, CONF_QUEUE_PREFIX "%s", queue->name);
+        put_fields(out, buf_text(&prefix), queue, conf_queue_fields,
+                   &options->state->queues_source);
+        buf_done(&prefix);
     }
 }
 
@@ -100,6 +108,7 @@ static _Noreturn void parse_and_report(const struct conf_input *input, int fd)
         }
         if (options->state->pools_source.origin != CONF_BUILT_IN)
             put_pools(&out, options);
+        put_queues(&out, options);
     }
     _exit(write_all(fd, out.data, out.length) ? 0 : 1);
 }

@@ -24,7 +24,7 @@ struct conf_state {
     struct arena *arena;        /* of every text in the options */
     struct conf_entry *entries; /* one a row */
     bool pools_are_built_in;
-    struct conf_source pools_source;
+    struct conf_source pools_source, queues_source;
 };
 
 /* Where a value being applied comes from, and where to complain. */
@@ -44,8 +44,12 @@ void conf_complain(const struct conf_context *context, const char *format, ...)
 /* Text to field; NULL or what is wrong (static or in the arena). */
 const char *conf_value_parse(struct options *options, const struct conf_key *key,
                              const char *text);
-void conf_value_print(const struct options *options, const struct conf_key *key,
-                      struct buf *out);
+/* The same for a row whose field is in another structure than the options. */
+const char *conf_field_parse(struct arena *arena, void *base, const struct conf_key *key,
+                             const char *text);
+void conf_value_print(const void *base, const struct conf_key *key, struct buf *out);
+/* As conf_field_parse() takes it again. */
+void conf_field_write(const void *base, const struct conf_key *key, struct buf *out);
 /* The forms of the file: "text" with its escapes, [ "a", "b" ], 4 or "auto". */
 void conf_print_text(struct buf *out, const char *text);
 void conf_print_list(struct buf *out, const struct conf_list *list);
@@ -87,6 +91,14 @@ const char *conf_check_pool_mode(const char *text);
 const char *conf_check_prefix(const char *text);
 const char *conf_check_redis_url(const char *text);
 const char *conf_check_ssl_mode(const char *text);
+
+/* The rows of a pool and of a queue; paths are their names alone, NULL-ended. */
+extern const struct conf_key conf_pool_fields[], conf_queue_fields[];
+
+/* jobs.queues.<name>.<field> */
+#define CONF_QUEUE_PREFIX "jobs.queues."
+bool conf_queue_apply(const struct conf_context *context, const char *path,
+                      const char *text);
 
 /* jobs.pools.<name>.<field> */
 bool conf_pool_path(const char *path, char name[32], const char **ret_field);

@@ -1,14 +1,45 @@
 /*
- * conf_pools.c - the consumer pools: jobs.pools.<name> { consumers, queues, user }.
+ * conf_pools.c - the consumer pools: jobs.pools.<name> { consumers, queues, user ... }.
  */
 #include "common/buf.h"
 #include "common/conf_internal.h"
 #include <ctype.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #define POOL_PREFIX "jobs.pools."
 #define MOST_POOLS  64
+
+static const char *const strategy_words[] = { "default", "round_robin", "random", NULL };
+
+#define AT(member) .field = offsetof(struct pool_options, member)
+
+/* In the order in which they are shown. */
+const struct conf_key conf_pool_fields[] = {
+    { .path = "consumers", .type = CONF_COUNT, AT(consumers), .def = "1" },
+    { .path = "queues", .type = CONF_LIST, AT(queues), .def = "high,default,low" },
+    { .path = "strategy",
+      .type = CONF_ENUM,
+      AT(strategy),
+      .def = "default",
+      .words = strategy_words },
+    { .path = "burst", .type = CONF_BOOL, AT(burst), .def = "false" },
+    { .path = "max_jobs",
+      .type = CONF_INT,
+      AT(max_jobs),
+      .def = "0",
+      .min = 0,
+      .max = 1000000000 },
+    { .path = "max_idle_time",
+      .type = CONF_SECONDS,
+      AT(max_idle_time),
+      .def = "0",
+      .min = 0,
+      .max = 31536000 },
+    { .path = "user", .type = CONF_TEXT, AT(user), .def = "" },
+    { .path = NULL },
+};
 
 bool conf_pool_path(const char *path, char name[32], const char **ret_field)
 {
@@ -42,12 +73,9 @@ static struct pool_options *add_pool(struct options *options, const char *name)
         options->jobs.pools =
             arena_array(arena, MOST_POOLS, sizeof(*options->jobs.pools));
     struct pool_options *pool = &options->jobs.pools[options->jobs.pool_count++];
-    *pool = (struct pool_options){
-        .name = arena_strdup(arena, name),
-        .consumers = { .number = 1 },
-        .queues = conf_parse_list(arena, "high,default,low"),
-        .user = arena_strdup(arena, ""),
-    };
+    *pool = (struct pool_options){ .name = arena_strdup(arena, name) };
+    for (const struct conf_key *field = conf_pool_fields; field->path; field++)
+        conf_field_parse(arena, pool, field, field->def);
     return pool;
 }
 
@@ -85,28 +113,35 @@ static const char *queue_error(struct arena *arena, const struct conf_list *queu
     return NULL;
 }
 
+static const char *unknown_field(struct arena *arena)
+{
+    struct buf text = BUF_IN(arena);
+
+    buf_adds(&text, "is unknown; a pool has");
+    for (const struct conf_key *field = conf_pool_fields; field->path; field++)
+        buf_addf(&text, "%s `%s`",
+                 field == conf_pool_fields ? "" : (field[1].path ? "," : " and"),
+                 field->path);
+    return buf_text(&text);
+}
+
 static const char *set_pool_field(struct options *options, struct pool_options *pool,
-                                  const char *field, const char *text)
+                                  const char *name, const char *text)
 {
     struct arena *arena = options->state->arena;
+    struct pool_options tried = *pool;
 
-    if (strcmp(field, "consumers") == 0)
-        return conf_parse_count(text, &pool->consumers)
-                   ? NULL
-                   : "must be a number up to 1024, \"auto\", or a share such as \"50%\"";
-    if (strcmp(field, "queues") == 0) {
-        struct conf_list queues = conf_parse_list(arena, text);
-        const char *error = queue_error(arena, &queues);
-
+    for (const struct conf_key *field = conf_pool_fields; field->path; field++) {
+        if (strcmp(field->path, name) != 0)
+            continue;
+        const char *error = conf_field_parse(arena, &tried, field, text);
+        if (!error && field->field == offsetof(struct pool_options, queues))
+            error = queue_error(arena, &tried.queues);
         if (!error)
-            pool->queues = queues;
+            *pool = tried;
         return error;
     }
-    if (strcmp(field, "user") == 0) {
-        pool->user = arena_strdup(arena, text);
-        return NULL;
-    }
-    return "is unknown; a pool has `consumers`, `queues` and `user`";
+    return unknown_field(arena);
 }
 
 /* Finds or makes it; NULL after a complaint. */
@@ -178,14 +213,34 @@ void options_show_pools(const struct options *options, struct buf *out)
     for (size_t i = 0; i < options->jobs.pool_count; i++) {
         const struct pool_options *pool = &options->jobs.pools[i];
 
-        buf_addf(out, "jobs.pools.%s = { consumers = ", pool->name);
-        conf_print_count(out, &pool->consumers);
-        buf_adds(out, "; queues = ");
-        conf_print_list(out, &pool->queues);
-        buf_adds(out, "; user = ");
-        conf_print_text(out, pool->user);
-        buf_adds(out, "; }\n");
+        buf_addf(out, "jobs.pools.%s = { ", pool->name);
+        for (const struct conf_key *field = conf_pool_fields; field->path; field++) {
+            buf_addf(out, "%s = ", field->path);
+            conf_value_print(pool, field, out);
+            buf_adds(out, "; ");
+        }
+        buf_adds(out, "}\n");
     }
+}
+
+bool options_same_pool(const struct pool_options *a, const struct pool_options *b)
+{
+    struct buf one = BUF_HEAP, other = BUF_HEAP;
+
+    buf_addc(&one, '=');
+    buf_addc(&other, '=');
+    for (const struct conf_key *field = conf_pool_fields; field->path; field++) {
+        if (field->field == offsetof(struct pool_options, consumers))
+            continue;
+        conf_field_write(a, field, &one);
+        buf_addc(&one, '\n');
+        conf_field_write(b, field, &other);
+        buf_addc(&other, '\n');
+    }
+    bool is_same = strcmp(buf_text(&one), buf_text(&other)) == 0;
+    buf_done(&one);
+    buf_done(&other);
+    return is_same;
 }
 
 bool options_same_pools(const struct options *a, const struct options *b)
@@ -195,13 +250,8 @@ bool options_same_pools(const struct options *a, const struct options *b)
     for (size_t i = 0; i < a->jobs.pool_count; i++) {
         const struct pool_options *one = &a->jobs.pools[i], *other = &b->jobs.pools[i];
 
-        if (strcmp(one->name, other->name) != 0 || strcmp(one->user, other->user) != 0 ||
-            one->queues.count != other->queues.count)
+        if (strcmp(one->name, other->name) != 0 || !options_same_pool(one, other))
             return false;
-        for (size_t q = 0; q < one->queues.count; q++) {
-            if (strcmp(one->queues.items[q], other->queues.items[q]) != 0)
-                return false;
-        }
     }
     return true;
 }

@@ -152,77 +152,76 @@ static const char *range_error(struct arena *arena, const struct conf_key *key,
     return error.data;
 }
 
-static const char *set_bool(struct options *options, const struct conf_key *key,
+static const char *set_bool(struct arena *arena, void *base, const struct conf_key *key,
                             const char *text)
 {
-    return parse_bool(text, CONF_FIELD(options, key, bool)) ? NULL
-                                                            : "must be true or false";
+    (void)arena;
+    return parse_bool(text, CONF_FIELD(base, key, bool)) ? NULL : "must be true or false";
 }
 
-static const char *set_int(struct options *options, const struct conf_key *key,
+static const char *set_int(struct arena *arena, void *base, const struct conf_key *key,
                            const char *text)
 {
     int64_t value;
 
     if (!parse_int(text, &value))
         return "must be a whole number";
-    const char *error = range_error(options->state->arena, key, (double)value);
+    const char *error = range_error(arena, key, (double)value);
     if (!error)
-        *CONF_FIELD(options, key, int64_t) = value;
+        *CONF_FIELD(base, key, int64_t) = value;
     return error;
 }
 
-static const char *set_seconds(struct options *options, const struct conf_key *key,
-                               const char *text)
+static const char *set_seconds(struct arena *arena, void *base,
+                               const struct conf_key *key, const char *text)
 {
     uint64_t ms;
 
     if (!conf_parse_duration(text, &ms))
         return "must be a time such as 30, \"500ms\", \"5m\", \"2h\" or \"7d\"";
-    const char *error = range_error(options->state->arena, key, (double)ms / 1000);
+    const char *error = range_error(arena, key, (double)ms / 1000);
     if (!error)
-        *CONF_FIELD(options, key, uint64_t) = ms;
+        *CONF_FIELD(base, key, uint64_t) = ms;
     return error;
 }
 
-static const char *set_bytes(struct options *options, const struct conf_key *key,
+static const char *set_bytes(struct arena *arena, void *base, const struct conf_key *key,
                              const char *text)
 {
     double bytes;
 
     if (!parse_with_unit(text, size_units, &bytes) || bytes < 0 || bytes > 1e15)
         return "must be a size such as 4096, \"16K\" or \"1M\"";
-    const char *error = range_error(options->state->arena, key, bytes);
+    const char *error = range_error(arena, key, bytes);
     if (!error)
-        *CONF_FIELD(options, key, uint64_t) = (uint64_t)bytes;
+        *CONF_FIELD(base, key, uint64_t) = (uint64_t)bytes;
     return error;
 }
 
-static const char *set_text(struct options *options, const struct conf_key *key,
+static const char *set_text(struct arena *arena, void *base, const struct conf_key *key,
                             const char *text)
 {
-    *CONF_FIELD(options, key, char *) = arena_strdup(options->state->arena, text);
+    *CONF_FIELD(base, key, char *) = arena_strdup(arena, text);
     return NULL;
 }
 
 /* What is checked is the secret, not the name of the file that holds it. */
-static const char *keep_secret(struct options *options, const struct conf_key *key,
-                               const char *text)
+static const char *keep_secret(struct arena *arena, void *base,
+                               const struct conf_key *key, const char *text)
 {
     const char *error = key->check ? key->check(text) : NULL;
 
-    return error ? error : set_text(options, key, text);
+    return error ? error : set_text(arena, base, key, text);
 }
 
 /* "file:/run/secrets/x" stands for what is in that file, less its last line end. */
-static const char *set_secret(struct options *options, const struct conf_key *key,
+static const char *set_secret(struct arena *arena, void *base, const struct conf_key *key,
                               const char *text)
 {
-    struct arena *arena = options->state->arena;
     char content[4097];
 
     if (strncmp(text, "file:", 5) != 0)
-        return keep_secret(options, key, text);
+        return keep_secret(arena, base, key, text);
 
     FILE *file = fopen(text + 5, "r");
     if (!file)
@@ -236,24 +235,24 @@ static const char *set_secret(struct options *options, const struct conf_key *ke
     content[length] = '\0';
     if (length == 0)
         return arena_printf(arena, "%s is empty", text + 5);
-    return keep_secret(options, key, content);
+    return keep_secret(arena, base, key, content);
 }
 
-static const char *set_list(struct options *options, const struct conf_key *key,
+static const char *set_list(struct arena *arena, void *base, const struct conf_key *key,
                             const char *text)
 {
-    struct conf_list list = conf_parse_list(options->state->arena, text);
+    struct conf_list list = conf_parse_list(arena, text);
 
     for (size_t i = 0; i < list.count && key->check; i++) {
         const char *error = key->check(list.items[i]);
         if (error)
             return error;
     }
-    *CONF_FIELD(options, key, struct conf_list) = list;
+    *CONF_FIELD(base, key, struct conf_list) = list;
     return NULL;
 }
 
-static const char *set_count(struct options *options, const struct conf_key *key,
+static const char *set_count(struct arena *arena, void *base, const struct conf_key *key,
                              const char *text)
 {
     struct conf_count count;
@@ -261,49 +260,54 @@ static const char *set_count(struct options *options, const struct conf_key *key
     if (!conf_parse_count(text, &count))
         return "must be a number up to 1024, \"auto\", or a share of the CPUs such as "
                "\"50%\"";
-    const char *error =
-        count.is_auto || count.percent
-            ? NULL
-            : range_error(options->state->arena, key, (double)count.number);
+    const char *error = count.is_auto || count.percent
+                            ? NULL
+                            : range_error(arena, key, (double)count.number);
     if (!error)
-        *CONF_FIELD(options, key, struct conf_count) = count;
+        *CONF_FIELD(base, key, struct conf_count) = count;
     return error;
 }
 
-static const char *set_enum(struct options *options, const struct conf_key *key,
+static const char *set_enum(struct arena *arena, void *base, const struct conf_key *key,
                             const char *text)
 {
-    struct buf words = BUF_IN(options->state->arena);
+    struct buf words = BUF_IN(arena);
 
     for (int i = 0; key->words[i]; i++) {
         if (strcasecmp(key->words[i], text) == 0) {
-            *CONF_FIELD(options, key, int) = i;
+            *CONF_FIELD(base, key, int) = i;
             return NULL;
         }
         buf_addf(&words, "%s%s", i ? ", " : "", key->words[i]);
     }
     /* Python's names for two levels of the log. */
     if (strcasecmp(text, "warning") == 0)
-        return set_enum(options, key, "warn");
+        return set_enum(arena, base, key, "warn");
     if (strcasecmp(text, "critical") == 0)
-        return set_enum(options, key, "error");
-    return arena_printf(options->state->arena, "must be one of: %s", words.data);
+        return set_enum(arena, base, key, "error");
+    return arena_printf(arena, "must be one of: %s", words.data);
 }
 
-static const char *(*const setters[])(struct options *, const struct conf_key *,
+static const char *(*const setters[])(struct arena *, void *, const struct conf_key *,
                                       const char *) = {
     [CONF_BOOL] = set_bool,   [CONF_INT] = set_int,     [CONF_SECONDS] = set_seconds,
     [CONF_BYTES] = set_bytes, [CONF_TEXT] = set_text,   [CONF_SECRET] = set_secret,
     [CONF_LIST] = set_list,   [CONF_COUNT] = set_count, [CONF_ENUM] = set_enum,
 };
 
-const char *conf_value_parse(struct options *options, const struct conf_key *key,
+const char *conf_field_parse(struct arena *arena, void *base, const struct conf_key *key,
                              const char *text)
 {
     bool is_plain = key->type != CONF_LIST && key->type != CONF_SECRET;
     const char *error = key->check && is_plain ? key->check(text) : NULL;
 
-    return error ? error : setters[key->type](options, key, text);
+    return error ? error : setters[key->type](arena, base, key, text);
+}
+
+const char *conf_value_parse(struct options *options, const struct conf_key *key,
+                             const char *text)
+{
+    return conf_field_parse(options->state->arena, options, key, text);
 }
 
 /* ---- printing ---- */
@@ -424,36 +428,61 @@ void conf_print_count(struct buf *out, const struct conf_count *count)
         buf_addf(out, "%d", count->number);
 }
 
-void conf_value_print(const struct options *options, const struct conf_key *key,
-                      struct buf *out)
+void conf_value_print(const void *base, const struct conf_key *key, struct buf *out)
 {
     switch (key->type) {
     case CONF_BOOL:
-        buf_adds(out, *CONF_FIELD(options, key, bool) ? "true" : "false");
+        buf_adds(out, *CONF_FIELD(base, key, bool) ? "true" : "false");
         break;
     case CONF_INT:
-        buf_addf(out, "%" PRId64, *CONF_FIELD(options, key, int64_t));
+        buf_addf(out, "%" PRId64, *CONF_FIELD(base, key, int64_t));
         break;
     case CONF_SECONDS:
-        print_duration(out, *CONF_FIELD(options, key, uint64_t));
+        print_duration(out, *CONF_FIELD(base, key, uint64_t));
         break;
     case CONF_BYTES:
-        print_size(out, *CONF_FIELD(options, key, uint64_t));
+        print_size(out, *CONF_FIELD(base, key, uint64_t));
         break;
     case CONF_TEXT:
-        conf_print_text(out, *CONF_FIELD(options, key, char *));
+        conf_print_text(out, *CONF_FIELD(base, key, char *));
         break;
     case CONF_SECRET:
-        buf_adds(out, **CONF_FIELD(options, key, char *) ? "(set)" : "\"\"");
+        buf_adds(out, **CONF_FIELD(base, key, char *) ? "(set)" : "\"\"");
         break;
     case CONF_LIST:
-        conf_print_list(out, CONF_FIELD(options, key, struct conf_list));
+        conf_print_list(out, CONF_FIELD(base, key, struct conf_list));
         break;
     case CONF_COUNT:
-        conf_print_count(out, CONF_FIELD(options, key, struct conf_count));
+        conf_print_count(out, CONF_FIELD(base, key, struct conf_count));
         break;
     case CONF_ENUM:
-        conf_print_text(out, key->words[*CONF_FIELD(options, key, int)]);
+        conf_print_text(out, key->words[*CONF_FIELD(base, key, int)]);
         break;
     }
+}
+
+void conf_field_write(const void *base, const struct conf_key *key, struct buf *out)
+{
+    const struct conf_list *list;
+    struct buf value = BUF_HEAP;
+
+    switch (key->type) {
+    case CONF_TEXT:
+    case CONF_SECRET:
+        buf_adds(out, *CONF_FIELD(base, key, char *));
+        break;
+    case CONF_LIST:
+        list = CONF_FIELD(base, key, struct conf_list);
+        for (size_t i = 0; i < list->count; i++)
+            buf_addf(out, "%s%c", list->items[i], CONF_ITEM_END);
+        break;
+    default: /* quotes or not: that is all that differs */
+        conf_value_print(base, key, &value);
+        for (const char *c = buf_text(&value); *c; c++) {
+            if (*c != '"')
+                buf_addc(out, *c);
+        }
+        break;
+    }
+    buf_done(&value);
 }

@@ -690,7 +690,7 @@ static const struct conf_key rows[] = {
       AT(jobs.test_functions),
       .def = "false",
       .applies = CONF_NEW_WORKERS,
-      .help = "know forkmark.test.echo, .fail and .sleep" },
+      .help = "know forkmark.test.echo, .fail, .sleep and .spin" },
     { .path = "jobs.scheduler",
       .type = CONF_BOOL,
       AT(jobs.scheduler),

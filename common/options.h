@@ -15,12 +15,28 @@
 enum environment { ENV_DEVELOPMENT, ENV_STAGING, ENV_PRODUCTION, ENV_TESTING };
 enum services_mode { SERVICES_AUTO, SERVICES_YES, SERVICES_NO };
 
+/* How a consumer goes through its queues for the next job. */
+enum dequeue_strategy { DEQUEUE_DEFAULT, DEQUEUE_ROUND_ROBIN, DEQUEUE_RANDOM };
+
 /* jobs.pools.<name> { consumers = 2; queues = [ "high", "default", "low" ]; } */
 struct pool_options {
     char *name;
     struct conf_count consumers;
     struct conf_list queues; /* in order of priority */
+    int strategy;            /* enum dequeue_strategy */
+    bool burst;              /* consumers end when all queues are empty */
+    int64_t max_jobs;        /* a consumer is replaced after so many; 0 = never */
+    uint64_t max_idle_time;  /* and ends after so long without a job; 0 = never */
     char *user;              /* "" = the server's */
+};
+
+/* What becomes of a job whose function nobody here knows. */
+enum unknown_job { UNKNOWN_FAIL, UNKNOWN_LEAVE };
+
+/* jobs.queues.<name> { unknown = "leave"; } */
+struct queue_options {
+    char *name;
+    int unknown; /* enum unknown_job */
 };
 
 struct options {
@@ -107,6 +123,8 @@ struct options {
     struct {
         struct pool_options *pools; /* jobs.pools; at least one unless workers only */
         size_t pool_count;
+        struct queue_options *queues; /* jobs.queues: those that are configured */
+        size_t queue_count;
         int64_t default_timeout; /* 180 s, as a number of seconds, as RQ stores it */
         int64_t result_ttl;      /* 500 s */
         int64_t failure_ttl;     /* 31536000 s */

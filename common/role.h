@@ -18,6 +18,10 @@
 #include "common/options.h"
 #include "common/scoreboard.h"
 
+/* Exit status of a role whose work is over: its place is not to be filled again until
+ * somebody asks. Any other end is followed by a replacement. */
+#define ROLE_DONE 80
+
 struct role_context {
     const struct options *options;
     struct scoreboard *board;

@@ -67,6 +67,7 @@ struct board_slot {
 /* What every child has in common. */
 struct board_shared {
     _Atomic uint32_t configured_workers;
+    _Atomic uint32_t is_stopping; /* the server's end, not one child's */
     _Atomic uint64_t restarts, kills, reloads, reload_failures;
     int64_t started_unix;
     uint32_t slot_count;

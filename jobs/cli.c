@@ -71,6 +71,14 @@ static const struct cli_command commands[] = {
       .summary = "let every consumer on this Redis pause after its job",
       .help = "Python workers too. Without SECONDS until `resume`.",
       .run = cli_suspend },
+    { .name = "work",
+      .usage = "[--burst] [--consumers N] [--max-jobs N] [--max-idle-time TIME] "
+               "[--strategy S] [QUEUE ...]",
+      .summary = "run jobs in the foreground, as `rq worker` does",
+      .help = "Without QUEUE: high, default, low. With --burst it ends when they are "
+              "empty.\nTERM lets running jobs finish, INT puts them back. A server need "
+              "not run.",
+      .run = NULL }, /* the master's: see master/work.c */
     { .name = "workers",
       .usage = "[--queue Q]",
       .summary = "who works, on what, since when",

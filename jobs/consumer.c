@@ -109,10 +109,41 @@ static void show_state(struct consumer *c, const char *state)
         c->state = state;
 }
 
+/* Nothing to do: as long as that goes on, and for as long as the pool lets it. */
+static void be_idle(struct consumer *c)
+{
+    uint64_t limit_ms = c->context->pool->max_idle_time;
+    uint64_t now_ms = clock_ms();
+
+    show_state(c, "idle");
+    if (c->idle_since_ms == 0)
+        c->idle_since_ms = now_ms;
+    if (!consumer_has_looked(c)) /* a long queue is looked through in steps */
+        return;
+    if (c->context->pool->burst)
+        consumer_done(c, "its queues are empty");
+    else if (limit_ms > 0 && now_ms - c->idle_since_ms >= limit_ms)
+        consumer_done(c, "it had no job for as long as max_idle_time says");
+    else
+        consumer_wait(c);
+}
+
+static void be_suspended(struct consumer *c)
+{
+    c->idle_since_ms = 0;
+    show_state(c, "suspended");
+    if (c->context->pool->burst)
+        consumer_done(c, "workers are suspended");
+    else
+        consumer_nap(c, SUSPENDED_MS);
+}
+
 static void take_job(struct consumer *c)
 {
-    int rc = job_claim(&c->worker, c->next_execution, &c->job);
+    int rc = consumer_look(c);
 
+    if (rc >= 0)
+        rc = job_claim(&c->worker, c->next_execution, &c->job);
     if (rc < 0) {
         complain(c, rc);
         consumer_nap(c, RECONNECT_MS);
@@ -121,16 +152,15 @@ static void take_job(struct consumer *c)
     relieved(c);
     switch ((enum claim_result)rc) {
     case CLAIM_JOB:
+        consumer_claimed(c, c->job);
         id_hex(c->next_execution, sizeof(c->next_execution) - 1);
-        c->poll_ms = 0;
         break;
     case CLAIM_EMPTY:
-        show_state(c, "idle");
-        consumer_wait(c);
+        consumer_claimed(c, NULL);
+        be_idle(c);
         break;
     case CLAIM_SUSPENDED:
-        show_state(c, "suspended");
-        consumer_nap(c, SUSPENDED_MS);
+        be_suspended(c);
         break;
     case CLAIM_UNREGISTERED:
         c->is_registered = false;
@@ -145,6 +175,8 @@ static void cycle(void *arg)
     if (!c->is_registered) {
         int rc = enter_books(c);
 
+        if (rc >= 0)
+            rc = consumer_start_burst(c);
         /* A consumer is worth having before Redis is: it will find it. */
         be_ready(c);
         if (rc < 0) {
@@ -171,6 +203,8 @@ static void say_goodbye(void *arg)
     if (c->is_registered && worker_bury(&c->worker) < 0)
         log_warn("gone without telling Redis; the record of worker %s expires by itself",
                  c->worker.name);
+    else
+        c->context->slot->rq_name[0] = '\0'; /* nothing left to take back */
 }
 
 static void gone(void *arg, enum task_outcome outcome)
@@ -217,15 +251,56 @@ static void grace_over(uv_timer_t *timer)
     consumer_cut_job(c, CUT_BACK);
 }
 
-void consumer_leave(struct consumer *c)
+/* RQ shows since when a busy worker is asked to leave. */
+static void show_shutdown(void *arg)
+{
+    struct consumer *c = arg;
+
+    worker_shutting_down(&c->worker);
+}
+
+static void shutdown_shown(void *arg, enum task_outcome outcome)
+{
+    struct consumer *c = arg;
+
+    (void)outcome;
+    c->shutdown_task = NULL;
+}
+
+void consumer_done(struct consumer *c, const char *why)
+{
+    log_info("leaves after %lld job%s: %s", (long long)c->jobs_run,
+             c->jobs_run == 1 ? "" : "s", why);
+    c->is_done = true;
+    consumer_leave(c);
+}
+
+/* A job's own limit is enough for one that leaves alone: a reload, a pool that shrinks,
+ * RQ's command. The server's end does not wait so long. */
+static void hurry(struct consumer *c)
 {
     uint64_t grace = c->context->options->server.graceful_timeout;
 
+    if (uv_is_active((uv_handle_t *)&c->grace) ||
+        !board_shared(c->context->board)->is_stopping)
+        return;
+    grace = grace > 2 * LEAVE_MARGIN_MS ? grace - LEAVE_MARGIN_MS : grace / 2;
+    uv_timer_start(&c->grace, grace_over, grace, 0);
+}
+
+void consumer_leave(struct consumer *c)
+{
+    hurry(c);
     if (c->is_leaving)
         return;
     c->is_leaving = true;
-    grace = grace > 2 * LEAVE_MARGIN_MS ? grace - LEAVE_MARGIN_MS : grace / 2;
-    uv_timer_start(&c->grace, grace_over, grace, 0);
+    board_set_state(c->context->slot, BOARD_DRAINING);
+    if (c->job_task && !c->shutdown_task)
+        c->shutdown_task = task_spawn(&(struct task_spec){ .name = "shutdown",
+                                                           .run = show_shutdown,
+                                                           .arg = c,
+                                                           .timeout_ms = LEAVE_MARGIN_MS,
+                                                           .on_end = shutdown_shown });
     /* A cycle that waits for its job's end only looks, and waits on. */
     consumer_poke(c);
 }
@@ -313,6 +388,7 @@ static bool open_services(struct consumer *c)
 static void close_services(struct consumer *c)
 {
     fetcher_free(c->services.fetcher);
+    consumer_queues_free(c);
     cache_free(c->services.cache);
     pg_free(c->services.pg);
     redis_free(c->services.cache_redis);
@@ -345,11 +421,12 @@ int consumer_run(const struct role_context *context)
     memcpy(context->slot->rq_name, c->worker.name, sizeof(c->worker.name));
     id_hex(c->next_execution, sizeof(c->next_execution) - 1);
     role_watch(context, drain, quick, c);
+    consumer_queues_init(c);
     consumer_wait_init(c);
     consumer_listen(c);
     start_timers(c);
     start_cycle(c);
     task_run_loop();
     close_services(c);
-    return 0;
+    return c->is_done ? ROLE_DONE : 0;
 }

@@ -52,9 +52,9 @@ static void show_doing(struct consumer *c, const char *what)
 {
     uint64_t deadline = 0;
 
+    /* Past it by jobs.kill_grace, the master ends the process. */
     if (c->job->timeout_s > 0)
-        deadline = clock_ms() + (uint64_t)c->job->timeout_s * 1000 +
-                   c->context->options->jobs.kill_grace;
+        deadline = c->run_started_ms + (uint64_t)c->job->timeout_s * 1000;
     board_begin(c->context->slot, c->job->id, what, deadline);
 }
 
@@ -212,7 +212,7 @@ static void log_end(struct consumer *c, const struct job_end *end, bool is_lost)
         [JOB_END_LATER] = "put off",         [JOB_END_BACK] = "put back",
     };
     bool has_failed = end->kind == JOB_END_FAILED || end->kind == JOB_END_FINAL;
-    const char *name = c->run.function ? c->run.function->name : "?";
+    const char *name = c->run.call.name ? printable(task_arena(), c->run.call.name) : "?";
 
     if (is_lost)
         log_warn("%s %s after %.3f s, but somebody else has decided about the job: "
@@ -245,19 +245,32 @@ static bool may_try_again(struct consumer *c, uint64_t since_ms)
     return !c->is_quick && clock_ms() - since_ms < LEAVE_PATIENCE_MS;
 }
 
+static bool has_done_its_share(const struct consumer *c)
+{
+    int64_t most = c->context->pool->max_jobs;
+
+    return most > 0 && c->jobs_run >= most;
+}
+
+static bool may_have_next(struct consumer *c)
+{
+    return !c->is_leaving && !has_done_its_share(c) && consumer_may_claim(c);
+}
+
 /* Told to Redis until Redis has it: the scripts do nothing twice. */
 static void end_in_books(struct consumer *c, const struct job_end *end)
 {
     uint64_t since_ms = clock_ms();
     uint64_t delay_ms = RETRY_FIRST_MS;
     struct claimed_job *next = NULL;
-    bool is_lost = false;
+    bool is_lost = false, asks;
     int claim = CLAIM_EMPTY;
     int rc;
 
-    while ((rc = job_finish(&c->worker, c->job, end,
-                            c->is_leaving ? NULL : c->next_execution, &is_lost, &claim,
-                            &next)) < 0) {
+    /* Whatever a lost answer held, the next claim of that execution gives again. */
+    while (asks = may_have_next(c),
+           (rc = job_finish(&c->worker, c->job, end, asks ? c->next_execution : NULL,
+                            &is_lost, &claim, &next)) < 0) {
         if (delay_ms == RETRY_FIRST_MS)
             log_warn("Redis cannot be told that this job ended (%s); trying on",
                      strerror(-rc));
@@ -270,6 +283,8 @@ static void end_in_books(struct consumer *c, const struct job_end *end)
     }
     if (rc == 0)
         log_end(c, end, is_lost);
+    if (rc == 0 && asks)
+        consumer_claimed(c, next);
     count_end(c, end);
     claimed_job_free(c->job);
     c->job = next;
@@ -294,11 +309,19 @@ void consumer_run_job(struct consumer *c)
     arena_defer(task_arena(), free_arena, arena);
     task_set_id(c->job->id);
     c->run = (struct job_run){ .id = c->job->id };
+    c->poll_ms = 0;
+    c->idle_since_ms = 0;
     /* Claimed in the moment we were told to go: it never started. */
     if (!c->is_leaving) {
         run_function(c, arena);
+        c->jobs_run++;
         judge(c, task_arena(), &end);
     }
     end_in_books(c, &end);
     task_set_id(NULL);
+    if (has_done_its_share(c) && !c->is_leaving) {
+        log_info("has run %lld jobs (max_jobs): another one takes its place",
+                 (long long)c->jobs_run);
+        consumer_leave(c);
+    }
 }

@@ -35,6 +35,11 @@ const struct job_function job_functions[] = {
       .run = test_sleep,
       .timeout_s = 180,
       .for_tests = true },
+    { .name = "forkmark.test.spin",
+      .args = "number seconds",
+      .run = test_spin,
+      .timeout_s = 180,
+      .for_tests = true },
     { .name = NULL },
 };
 

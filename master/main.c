@@ -5,17 +5,19 @@
  *   check    reads a configuration and judges it        here, common/conf.c
  *   migrate  brings a database to this schema           here, sql/migrate.c
  *   ctl      speaks to the running server               ctl.c, control.c
- *   jobs     looks into the queues                      jobs/cli.c
+ *   jobs     looks into the queues, works them off      jobs/cli.c, work.c
  *   version  which program this is                      here
  */
 #include "common/buf.h"
 #include "common/log.h"
 #include "jobs/cli.h"
+#include "jobs/redis_check.h"
 #include "master/cli.h"
 #include "master/control.h"
 #include "master/ctl.h"
 #include "master/serve.h"
 #include "master/title.h"
+#include "master/work.h"
 #include "sql/migrate.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +45,17 @@ static void print_values(const struct options *options)
     }
 }
 
+/* An embedded one is as we make it. */
+static bool check_services(const struct setup *setup)
+{
+    if (setup->embedded[SERVICE_REDIS])
+        return true;
+    bool answers = redis_check_print(setup->options);
+    if (!answers)
+        fputs("no Redis answers at redis.url (REDIS_URL)\n", stderr);
+    return answers;
+}
+
 static int run_check(const struct arguments *arguments)
 {
     struct buf text = BUF_HEAP;
@@ -59,12 +72,13 @@ static int run_check(const struct arguments *arguments)
     }
     setup_load(&arguments->input, &setup); /* ends with status 1 and the errors */
     setup_choose(&setup);
+    bool is_fine = !arguments->services || check_services(&setup);
     if (arguments->show)
         print_values(setup.options);
-    else
+    else if (is_fine)
         puts("ok");
     options_free(setup.options);
-    return 0;
+    return is_fine ? 0 : 1;
 }
 
 static int run_migrate(const struct arguments *arguments)
@@ -112,6 +126,16 @@ static int run_ctl(const struct arguments *arguments)
     return status;
 }
 
+static bool wants_help(const struct arguments *arguments)
+{
+    for (size_t i = 1; i < arguments->word_count; i++) {
+        if (strcmp(arguments->words[i], "--help") == 0 ||
+            strcmp(arguments->words[i], "-h") == 0)
+            return true;
+    }
+    return false;
+}
+
 static int run_jobs(const struct arguments *arguments)
 {
     struct setup setup;
@@ -120,6 +144,8 @@ static int run_jobs(const struct arguments *arguments)
         cli_help(arguments->command);
         return 2;
     }
+    if (strcmp(arguments->words[0], "work") == 0 && !wants_help(arguments))
+        return work(arguments);
     setup_load(&arguments->input, &setup);
     setup_choose(&setup);
     setup_complete(&setup);
@@ -140,6 +166,12 @@ static void take_show(struct arguments *arguments, const char *text)
 {
     (void)text;
     arguments->show = true;
+}
+
+static void take_services(struct arguments *arguments, const char *text)
+{
+    (void)text;
+    arguments->services = true;
 }
 
 static void take_reference(struct arguments *arguments, const char *text)
@@ -167,6 +199,8 @@ static void take_socket(struct arguments *arguments, const char *text)
 
 static const struct cli_option check_options[] = {
     { 0, "show", NULL, "print every value and where it comes from", take_show },
+    { 0, "services", NULL, "ask the queue's Redis, too, whether it suits",
+      take_services },
     { 0, "reference", NULL, "print a file with every option, its default and its help",
       take_reference },
     { 0, "markdown", NULL, "the same as a table for README", take_markdown },
@@ -251,7 +285,8 @@ static const struct command commands[] = {
                "`forkmark jobs help` lists the commands.",
       .details = "Examples:\n"
                  "  forkmark jobs help\n"
-                 "  forkmark jobs info\n\n"
+                 "  forkmark jobs info\n"
+                 "  forkmark jobs work --burst high default\n\n"
                  "Exit status: 0 done, 1 it failed and says why, 2 usage.\n",
       .takes_rest = true,
       .run = run_jobs },

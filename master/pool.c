@@ -334,6 +334,32 @@ static void note_young_death(struct master *m, struct child *child)
                  (double)pause / 1000);
 }
 
+/* Its work is over for good: there is one place less, until somebody asks. */
+static void note_done(const struct master *m, struct pool *pool)
+{
+    if (pool->is_removed || pool->wanted == 0)
+        return;
+    pool->wanted--;
+    if (m->control) /* `jobs work` has none, and ends */
+        log_info(
+            "pool %s: %d wanted now; `forkmark ctl scale jobs.%s config` starts it anew",
+            pool->name, pool->wanted, pool->name);
+}
+
+static bool is_done(int status)
+{
+    return WIFEXITED(status) && WEXITSTATUS(status) == ROLE_DONE;
+}
+
+/* It ended because it was told to, or as its pool says: no death, and no error. */
+static bool is_on_purpose(const struct child *child, int status)
+{
+    if (is_done(status))
+        return true;
+    return status == 0 &&
+           (child->is_draining || (child->was_ready && child->pool->role->may_end));
+}
+
 static void say_death(struct master *m, const struct child *child, int status)
 {
     const struct board_slot *slot = board_slot(m->board, (size_t)(child - m->children));
@@ -341,7 +367,7 @@ static void say_death(struct master *m, const struct child *child, int status)
     const char *when = child->was_ready ? "" : " before it was ready";
 
     board_read_doing(slot, &doing);
-    if (child->is_draining && status == 0)
+    if (is_on_purpose(child, status))
         log_debug("%s (pid %d) ended", name_of(m, child), (int)child->pid);
     else if (doing.since_ms)
         log_error("%s (pid %d) died%s: %s, while at %s [%s]", name_of(m, child),
@@ -352,12 +378,11 @@ static void say_death(struct master *m, const struct child *child, int status)
 }
 
 /* What a dead consumer may still have held: its own job, and its predecessor's. */
-static void leave_orphans(struct child *child, const struct board_slot *slot, int status)
+static void leave_orphans(struct child *child, const struct board_slot *slot)
 {
     char rq_name[sizeof(slot->rq_name)];
 
-    if (child->is_draining && status == 0)
-        return; /* it said good-bye to Redis itself */
+    /* Empty when it said good-bye to Redis itself. */
     memcpy(rq_name, slot->rq_name, sizeof(rq_name));
     rq_name[sizeof(rq_name) - 1] = '\0';
     if (!child->was_ready)
@@ -377,10 +402,12 @@ bool pools_reaped(struct master *m, pid_t pid, int status)
         if (m->phase != PHASE_STOPPING || status != 0)
             say_death(m, child, status);
         if (child->pool->role->board == BOARD_CONSUMER)
-            leave_orphans(child, slot, status);
-        if (!child->was_ready && !child->is_draining)
+            leave_orphans(child, slot);
+        if (is_done(status) && !child->is_draining)
+            note_done(m, child->pool);
+        else if (!child->was_ready && !child->is_draining)
             note_young_death(m, child);
-        if (!child->is_draining)
+        if (!is_on_purpose(child, status) && !child->is_draining)
             board_shared(m->board)->restarts++;
         board_release(m->board, (int)i);
         *child = (struct child){ 0 };
@@ -455,13 +482,17 @@ static const struct pool_options *find_options(const struct options *options,
     return NULL;
 }
 
-static bool has_same_work(const struct pool_options *a, const struct pool_options *b)
+static bool has_same_work(const struct options *before, const struct pool_options *was,
+                          const struct options *now, const struct pool_options *is)
 {
-    if (strcmp(a->user, b->user) != 0 || a->queues.count != b->queues.count)
+    if (!options_same_pool(was, is))
         return false;
-    for (size_t i = 0; i < a->queues.count; i++)
-        if (strcmp(a->queues.items[i], b->queues.items[i]) != 0)
+    for (size_t i = 0; i < is->queues.count; i++) {
+        const char *queue = is->queues.items[i];
+
+        if (options_queue(before, queue)->unknown != options_queue(now, queue)->unknown)
             return false;
+    }
     return true;
 }
 
@@ -479,7 +510,7 @@ void pools_configure(struct master *m, const struct options *before)
         if (!is) {
             pool_scale(m, pool, 0);
             pool->is_removed = true;
-        } else if (was && !has_same_work(was, is)) {
+        } else if (was && !has_same_work(before, was, now, is)) {
             pool->generation++;
         }
     }

@@ -95,6 +95,10 @@ bool reload(struct master *m, struct buf *report)
         buf_adds(report, "the server is stopping\n");
         return false;
     }
+    if (!m->input) {
+        buf_adds(report, "there is nothing to reload\n");
+        return false;
+    }
     struct options *new = options_load_in_child(m->input, &errors);
     if (new && !services_complete(new, &m->services.data, m->embedded, &errors)) {
         options_free(new);

@@ -18,6 +18,7 @@ const struct role role_consumer = {
     .board = BOARD_CONSUMER,
     .run = consumer_run,
     .finishes_jobs = true,
+    .may_end = true,
 };
 
 const struct role role_scheduler = {

@@ -12,6 +12,7 @@ struct role {
     int (*run)(const struct role_context *context);
     bool has_listeners; /* gets the HTTP sockets; others close them */
     bool finishes_jobs; /* a drain outside the final stop waits for the running job */
+    bool may_end;       /* by itself, with status 0: it is replaced without an error */
     bool is_single;     /* title without a number */
 };
 

@@ -6,6 +6,7 @@
  */
 #include "common/buf.h"
 #include "common/log.h"
+#include "jobs/redis_check.h"
 #include "master/master.h"
 #include "sql/migrate.h"
 #include <libpq-fe.h>
@@ -53,6 +54,9 @@ static void start_serving(struct master *m)
     if (listeners_start(&m->listeners, (int)m->options->server.backlog, &error)) {
         m->phase = PHASE_SERVING;
         pools_configure(m, NULL);
+        /* Whether its Redis keeps jobs: a matter of warnings, nobody waits for it. */
+        if (spawn_short(m, "check", redis_check_log) < 0)
+            log_warn("the queue's Redis could not be looked at");
     } else {
         log_error("%s", buf_text(&error));
         give_up(m);

@@ -56,6 +56,7 @@ void stop_begin(struct master *m, bool quick)
     if (m->phase == PHASE_SERVING)
         listeners_shut(&m->listeners);
     m->phase = PHASE_STOPPING;
+    board_shared(m->board)->is_stopping = 1; /* before anyone is told to drain */
     if (quick)
         start_quick(m);
     else if (m->stop == STOP_NONE)

@@ -10,5 +10,6 @@
 enum job_outcome test_echo(struct job_run *job);  /* returns its argument */
 enum job_outcome test_fail(struct job_run *job);  /* fails with its message */
 enum job_outcome test_sleep(struct job_run *job); /* takes that many seconds */
+enum job_outcome test_spin(struct job_run *job);  /* the same, without ever yielding */
 
 #endif

@@ -91,7 +91,7 @@ int job_claim(struct rq_worker *worker, const char *execution, struct claimed_jo
     rq_arg(&args, execution);
     rq_arg_now(&args);
     rq_arg_int(&args, worker->interval_s);
-    add_queues(&args, worker->queues);
+    add_queues(&args, worker->claim_from);
     int rc = rq_run(worker->redis, RQ_CLAIM, &args, &reply);
     return rc < 0 ? rc : read_claim(reply, 0, execution, ret);
 }
@@ -150,7 +150,7 @@ int job_finish(struct rq_worker *worker, const struct claimed_job *job,
     rq_arg(&args, next_execution ? next_execution : "");
     rq_arg_int(&args, worker->interval_s);
     if (next_execution)
-        add_queues(&args, worker->queues);
+        add_queues(&args, worker->claim_from);
     int rc = rq_run(worker->redis, RQ_FINISH, &args, &reply);
     if (rc < 0)
         return rc;

@@ -23,6 +23,9 @@ struct call {
 /* False: `*ret_error` says why, e.g. "DeserializationError: opcode 0x63 not allowed". */
 bool payload_read(struct arena *arena, const void *data, size_t length, struct call *ret,
                   const char **ret_error);
+/* The name of a payload's function, from as many of its bytes as are at hand; NULL: they
+ * do not tell (which says nothing about the payload). */
+const char *payload_peek_name(struct arena *arena, const void *data, size_t length);
 /* Deflated, ready for HSET. */
 void payload_write(struct arena *arena, const struct call *call, struct buf *out);
 

@@ -30,9 +30,11 @@ static const struct {
     [RQ_HEARTBEAT] = { "rq_heartbeat", NULL, NULL, "heartbeat.lua" },
     [RQ_LIVE] = { "rq_live", NULL, NULL, "live.lua" },
     [RQ_LOCK] = { "rq_lock", NULL, NULL, "lock.lua" },
+    [RQ_PEEK] = { "rq_peek", NULL, NULL, "peek.lua" },
     [RQ_PUSH] = { "rq_push", NULL, NULL, "push.lua" },
     [RQ_RECOVER] = { "rq_recover", "burying.lua", "redelivering.lua", "recover.lua" },
     [RQ_REQUEUE] = { "rq_requeue", NULL, NULL, "requeue.lua" },
+    [RQ_SHUTDOWN] = { "rq_shutdown", NULL, NULL, "shutdown.lua" },
     [RQ_UPKEEP] = { "rq_upkeep", NULL, NULL, "upkeep.lua" },
 };
 

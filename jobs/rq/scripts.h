@@ -23,9 +23,11 @@ enum rq_script {
     RQ_HEARTBEAT,
     RQ_LIVE,
     RQ_LOCK,
+    RQ_PEEK,
     RQ_PUSH,
     RQ_RECOVER,
     RQ_REQUEUE,
+    RQ_SHUTDOWN,
     RQ_UPKEEP,
     RQ_SCRIPT_COUNT,
 };

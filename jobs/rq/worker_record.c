@@ -11,10 +11,12 @@
 #include "jobs/rq/process_id.h"
 #include "jobs/rq/scripts.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define WORKER_PREFIX "rq:worker:"
+#define WORKER_PREFIX     "rq:worker:"
+#define DEFAULT_TIMEOUT_S 180
 
 void worker_init(struct rq_worker *worker, struct redis *redis,
                  const struct options *options, const struct conf_list *queues)
@@ -23,6 +25,7 @@ void worker_init(struct rq_worker *worker, struct redis *redis,
         .redis = redis,
         .options = options,
         .queues = queues,
+        .claim_from = queues,
         .interval_s = (int64_t)(options->jobs.heartbeat / 1000),
         .birth_unix_us = clock_unix_us(),
     };
@@ -122,6 +125,15 @@ int worker_heartbeat(struct rq_worker *worker, const char *state,
     return (int)rq_reply_int(reply, 0);
 }
 
+int worker_shutting_down(struct rq_worker *worker)
+{
+    struct rq_args args = RQ_ARGS;
+
+    rq_arg(&args, worker->name);
+    rq_arg_now(&args);
+    return rq_run(worker->redis, RQ_SHUTDOWN, &args, NULL);
+}
+
 int worker_bury(struct rq_worker *worker)
 {
     struct rq_args args = RQ_ARGS;
@@ -142,11 +154,29 @@ const char *worker_too_many_deliveries(const struct options *options)
         (long long)options->jobs.max_deliveries);
 }
 
-static void add_errors(struct rq_args *args, const struct options *options)
+/* Of the job a dead worker held: the script cannot put a text together for RQ, since
+ * only we can deflate it. Whatever cannot be read is RQ's default. */
+static int64_t held_timeout(struct redis *redis, const char *name)
+{
+    redisReply *id = NULL, *timeout = NULL;
+
+    if (redis_call(redis, &id, "HGET " WORKER_PREFIX "%s current_job", name) < 0 ||
+        !id->str ||
+        redis_call(redis, &timeout, "HGET rq:job:%b timeout", id->str, id->len) < 0 ||
+        !timeout->str)
+        return DEFAULT_TIMEOUT_S;
+    return strtoll(timeout->str, NULL, 10);
+}
+
+static void add_errors(struct rq_args *args, const struct options *options,
+                       int64_t timeout_s)
 {
     rq_arg_error(args, worker_too_many_deliveries(options));
-    rq_arg_error(args, "rq.timeouts.JobTimeoutException: Task exceeded maximum timeout "
-                       "value; its worker did not yield and was killed");
+    rq_arg_error(args, arena_printf(args->arena,
+                                    "The function did not yield: its process was "
+                                    "killed.\nrq.timeouts.JobTimeoutException: Task "
+                                    "exceeded maximum timeout value (%lld seconds)",
+                                    (long long)timeout_s));
     rq_arg_error(args, "Work-horse terminated unexpectedly; waitpid returned 9 "
                        "(signal 9); ");
 }
@@ -167,6 +197,7 @@ static void log_recovery(const char *name, const redisReply *reply)
 
 int worker_recover(struct redis *redis, const struct options *options, const char *name)
 {
+    int64_t timeout_s = held_timeout(redis, name);
     struct rq_args args = RQ_ARGS;
     redisReply *reply;
 
@@ -174,7 +205,7 @@ int worker_recover(struct redis *redis, const struct options *options, const cha
     rq_arg_now(&args);
     rq_arg(&args, options->jobs.redeliver ? "1" : "0");
     rq_arg_int(&args, options->jobs.max_deliveries);
-    add_errors(&args, options);
+    add_errors(&args, options, timeout_s);
     rq_arg_int(&args, options->jobs.failure_ttl);
     int rc = rq_run(redis, RQ_RECOVER, &args, &reply);
     if (rc < 0)

@@ -14,8 +14,11 @@
 struct rq_worker {
     struct redis *redis;
     const struct options *options;
-    char name[33]; /* 32 hex digits */
-    const struct conf_list *queues;
+    char name[33];                  /* 32 hex digits */
+    const struct conf_list *queues; /* as the record shows them */
+    /* Where the next claim looks, in this order: queues' names, or ",queue,id" for one
+     * job alone. Set by whoever claims; `queues` until then. */
+    const struct conf_list *claim_from;
     int64_t interval_s;    /* of heartbeats */
     int64_t birth_unix_us; /* kept when the record must be written again */
 };
@@ -42,6 +45,8 @@ enum worker_beat {
 int worker_heartbeat(struct rq_worker *worker, const char *state,
                      const struct rq_running *running, bool *ret_suspended);
 
+/* A warm shutdown came while a job runs: shown to RQ. 0 or an error. */
+int worker_shutting_down(struct rq_worker *worker);
 /* Out of the books. 0 or an error. */
 int worker_bury(struct rq_worker *worker);
 

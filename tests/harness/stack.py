@@ -27,7 +27,8 @@ limits: {{ {limits} }};
 database: {{ url = "{database}"; {database_more} }};
 redis: {{ url = "{redis}"; }};
 fetch: {{ allow_private = {allow_private}; per_host = "1000/10"; {fetch} }};
-jobs: {{ pools: {{ default: {{ consumers = {consumers}; queues = [ "high", "default", "low" ]; }}; }};
+jobs: {{ pools: {{ default: {{ consumers = {consumers}; queues = [ "high", "default", "low" ];
+                             {pool} }}; }};
          {jobs} }};
 {more}
 """
@@ -93,7 +94,7 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = os.path.join(self.folder, "forkmark.conf")
         self.options = dict(workers=2, consumers=1, rounds=4, server="", limits=HIGH_LIMITS,
-                            database_more="", allow_private="true", fetch="", jobs="", more="",
+                            database_more="", allow_private="true", fetch="", jobs="", pool="", more="",
                             log='level = "debug"; access = true;')
         self.options.update(options)
         self.environ = {}

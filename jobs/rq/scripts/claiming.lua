@@ -1,6 +1,8 @@
 -- claiming.lua - claim(): the next job of the first queue that has one, started.
 --
--- c: worker, execution (its id, chosen by the caller), ts, interval, queues.
+-- c: worker, execution (its id, chosen by the caller), ts, interval, queues. An entry of
+-- `queues` is a queue's name, or ",queue,id": that job alone, if it still waits there (no
+-- queue's name holds a comma).
 -- The answer is a list of texts: "job" and what the consumer needs to run it, or
 -- one of "empty", "suspended", "unregistered". Asked twice for the same
 -- execution (the first answer was lost), it gives the same job again.
@@ -48,22 +50,49 @@ local function claim_again(c)
     return claimed(own[1], fields[6], fields)
 end
 
--- Ids without data or canceled are dropped; RQ would run the latter (15.7).
+-- Starts a job whose id has just been taken out of `queue`. One without data or canceled
+-- stays dropped; RQ would run the latter (15.7).
+local function take(c, queue, id)
+    local fields = call('HMGET', job_key(id), unpack(FIELDS))
+    local status = call('HGET', job_key(id), 'status')
+
+    if not fields[1] or status == 'canceled' then
+        return nil
+    end
+    local origin = fields[6] and fields[6] ~= '' and fields[6] or queue
+    start(c, id, origin, tonumber(fields[2] or '') or 180)
+    return claimed(id, origin, fields)
+end
+
 local function claim_from(c, queue)
     for _ = 1, 1000 do
         local id = call('LPOP', 'rq:queue:' .. queue)
         if not id then
             return nil
         end
-        local fields = call('HMGET', job_key(id), unpack(FIELDS))
-        local status = call('HGET', job_key(id), 'status')
-        if fields[1] and status ~= 'canceled' then
-            local origin = fields[6] and fields[6] ~= '' and fields[6] or queue
-            start(c, id, origin, tonumber(fields[2] or '') or 180)
-            return claimed(id, origin, fields)
+        local job = take(c, queue, id)
+        if job then
+            return job
         end
     end
     return nil
+end
+
+-- The status saves the walk through a long list for what somebody else has taken.
+local function claim_by_id(c, queue, id)
+    if call('HGET', job_key(id), 'status') == 'started' or
+       call('LREM', 'rq:queue:' .. queue, 1, id) == 0 then
+        return nil
+    end
+    return take(c, queue, id)
+end
+
+local function claim_entry(c, entry)
+    if string.byte(entry) ~= 44 then
+        return claim_from(c, entry)
+    end
+    local queue, id = string.match(entry, '^,([^,]*),(.*)$')
+    return id and claim_by_id(c, queue, id)
 end
 
 local function claim(c)
@@ -82,8 +111,8 @@ local function claim(c)
     if call('EXISTS', 'rq:suspended') == 1 then
         return { 'suspended' }
     end
-    for _, queue in ipairs(c.queues) do
-        local job = claim_from(c, queue)
+    for _, entry in ipairs(c.queues) do
+        local job = claim_entry(c, entry)
         if job then
             return job
         end

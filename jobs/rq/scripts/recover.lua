@@ -42,7 +42,7 @@ local function fail_attempt(exc)
 end
 
 -- Killed for overrunning its time: an ordinary failed attempt, not a crash.
-if timeout > 0 and now - started >= timeout then
+if timeout > 0 and tonumber(now_float) - started >= timeout then
     return fail_attempt(ARGV[6])
 end
 if not may_redeliver then

@@ -62,6 +62,8 @@ static struct options *load(const char *text, struct conf_input input, struct bu
         assert_true(options_same_pools(direct, by_child));
         options_show_pools(direct, &pools);
         options_show_pools(by_child, &other_pools);
+        options_show_queues(direct, &pools);
+        options_show_queues(by_child, &other_pools);
         assert_string_equal(buf_text(&pools), buf_text(&other_pools));
         buf_done(&pools);
         buf_done(&other_pools);
@@ -365,9 +367,17 @@ static void errors_of_files(void **state)
           "postgresql://user:password@host:port/database, with %XX for special "
           "characters\n" },
         { "jobs: { pools: {\n a: { consumers = 1;\n colour = 2; }; }; };\n",
-          "FILE:3: `jobs.pools.a.colour` is unknown; a pool has `consumers`, `queues` "
-          "and "
-          "`user`\n" },
+          "FILE:3: `jobs.pools.a.colour` is unknown; a pool has `consumers`, `queues`, "
+          "`strategy`, `burst`, `max_jobs`, `max_idle_time` and `user`\n" },
+        { "jobs: { pools: {\n a: { strategy = \"fair\"; }; }; };\n",
+          "FILE:2: `jobs.pools.a.strategy` must be one of: default, round_robin, "
+          "random\n" },
+        { "jobs: { pools: {\n a: { max_jobs = -1; }; }; };\n",
+          "FILE:2: `jobs.pools.a.max_jobs` must be between 0 and 1000000000\n" },
+        { "jobs: { queues: {\n a: { unknown = \"lose\"; }; }; };\n",
+          "FILE:2: `jobs.queues.a.unknown` must be one of: fail, leave\n" },
+        { "jobs: { queues: {\n a: { colour = 2; }; }; };\n",
+          "FILE:2: `jobs.queues.a.colour` is unknown; a queue has `unknown`\n" },
         { "jobs: { pools: {\n a: { queues = [ \"x:intermediate\" ]; }; }; };\n",
           "FILE:2: `jobs.pools.a.queues` `x:intermediate` would collide with RQ's "
           "intermediate lists\n" },
@@ -492,7 +502,7 @@ static void errors_of_other_sources(void **state)
         "--set: unknown option `server.prot`; did you mean `server.port`?\n"
         "--set: `log` is a group of options, not an option\n"
         "ctl: `jobs.pools.default.consumers` must be a number up to 1024, \"auto\", or a "
-        "share such as \"50%\"\n");
+        "share of the CPUs such as \"50%\"\n");
 }
 
 static void variables_in_texts(void **state)
@@ -573,16 +583,21 @@ static void pools(void **state)
 
     /* A file's pools replace the built-in one; what they leave out has defaults. */
     o = load_good("jobs: { pools: { mail: { queues = \"mail\"; user = \"post\"; };\n"
-                  " fast: { }; cpu: { consumers = \"auto\"; }; }; };\n",
+                  " fast: { strategy = \"round_robin\"; }; cpu: { consumers = \"auto\"; "
+                  "burst = true; max_jobs = 7; max_idle_time = \"5m\"; }; }; };\n",
                   (struct conf_input){ 0 });
     options_show_pools(o, &out);
     assert_string_equal(
         buf_text(&out),
-        "jobs.pools.mail = { consumers = 1; queues = [ \"mail\" ]; user = \"post\"; }\n"
+        "jobs.pools.mail = { consumers = 1; queues = [ \"mail\" ]; strategy = "
+        "\"default\"; burst = false; max_jobs = 0; max_idle_time = 0; user = \"post\"; "
+        "}\n"
         "jobs.pools.fast = { consumers = 1; queues = [ \"high\", \"default\", \"low\" ]; "
+        "strategy = \"round_robin\"; burst = false; max_jobs = 0; max_idle_time = 0; "
         "user = \"\"; }\n"
         "jobs.pools.cpu = { consumers = \"auto\"; queues = [ \"high\", \"default\", "
-        "\"low\" ]; user = \"\"; }\n");
+        "\"low\" ]; strategy = \"default\"; burst = true; max_jobs = 7; max_idle_time = "
+        "\"5m\"; user = \"\"; }\n");
     options_free(o);
     buf_done(&out);
 
@@ -590,6 +605,27 @@ static void pools(void **state)
     o = load_good("jobs: { pools: { }; };\n", (struct conf_input){ 0 });
     assert_int_equal(o->jobs.pool_count, 0);
     options_free(o);
+}
+
+static void queues(void **state)
+{
+    const char *sets[] = { "jobs.queues.a.b.unknown=leave", NULL };
+    struct buf out = BUF_HEAP;
+    struct options *o = load_good("jobs: { queues: { x: { unknown = \"leave\"; }; y: { "
+                                  "unknown = \"fail\"; }; }; };\n",
+                                  (struct conf_input){ .sets = sets });
+
+    (void)state;
+    options_show_queues(o, &out);
+    assert_string_equal(buf_text(&out), "jobs.queues.x = { unknown = \"leave\"; }\n"
+                                        "jobs.queues.y = { unknown = \"fail\"; }\n"
+                                        "jobs.queues.a.b = { unknown = \"leave\"; }\n");
+    assert_int_equal(options_queue(o, "x")->unknown, UNKNOWN_LEAVE);
+    assert_int_equal(options_queue(o, "y")->unknown, UNKNOWN_FAIL);
+    assert_int_equal(options_queue(o, "a.b")->unknown, UNKNOWN_LEAVE);
+    assert_int_equal(options_queue(o, "other")->unknown, UNKNOWN_FAIL);
+    options_free(o);
+    buf_done(&out);
 }
 
 static void set_later(void **state)
@@ -734,6 +770,7 @@ int main(void)
         cmocka_unit_test(variables_in_texts),
         cmocka_unit_test(secrets_in_files),
         cmocka_unit_test(pools),
+        cmocka_unit_test(queues),
         cmocka_unit_test(set_later),
         cmocka_unit_test(poolers),
         cmocka_unit_test(cpus),
