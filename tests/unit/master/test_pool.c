@@ -41,6 +41,7 @@ static int play(const struct role_context *context)
         if (behaviour != GETS_STUCK)
             board_beat(context->slot);
     }
+    context->slot->rq_name[0] = '\0'; /* as a consumer that has said good-bye to Redis */
     return 0;
 }
 
