@@ -32,6 +32,7 @@ struct role_context {
     int notify_fd; /* eventfd: a change of state wakes the master; -1 in tests */
     /* Of the consumer that died in this slot before: its RQ worker name, or "". */
     char predecessor[40];
+    bool predecessor_overran; /* killed, since its job had overrun its time */
 };
 
 /* State READY, and the master told. */

@@ -88,7 +88,8 @@ static int enter_books(struct consumer *c)
     int rc = 0;
 
     if (*predecessor && strcmp(predecessor, c->worker.name) != 0)
-        rc = worker_recover(c->worker.redis, c->context->options, predecessor);
+        rc = worker_recover(c->worker.redis, c->context->options, predecessor,
+                            c->context->predecessor_overran);
     if (rc >= 0)
         rc = worker_register(&c->worker);
     if (rc >= 0)

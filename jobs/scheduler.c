@@ -2,8 +2,10 @@
  * scheduler.c - see scheduler.h: a table of duties, each a task of its own.
  *
  * A duty that waits (PostgreSQL is away, say) holds up no other, and is not started
- * again before it has ended. Duties that change anything are done for the queues
- * this scheduler leads only.
+ * again before it has ended. Due jobs are enqueued for the queues this scheduler leads;
+ * upkeep is done for those that no other forkmark leads. What concerns no queue
+ * (outbox, sweeps, groups) is a matter of whoever holds forkmark's own lock: RQ's may be
+ * held by RQ.
  */
 #include "jobs/scheduler.h"
 #include "common/arena.h"
@@ -17,18 +19,19 @@
 #include "jobs/rq/scheduler_lock.h"
 #include "jobs/scheduler_sweeps.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TICK_MS        100
-#define MAX_QUEUES     256
+#define MAX_QUEUES     10000
 #define LAST_WORDS_MS  1000
 #define PG_CONNECTIONS 2
 #define PG_OVERFLOW    1
 
 struct led_queue {
     char *name;
-    bool is_led;
+    enum scheduler_leader leader;
 };
 
 struct scheduler {
@@ -36,8 +39,11 @@ struct scheduler {
     struct redis *redis;
     struct pg *pg;
     struct rq_scheduler lock;
-    struct led_queue queues[MAX_QUEUES];
-    size_t queue_count;
+    struct led_queue *queues;
+    size_t queue_count, queue_room;
+    bool is_full; /* said already */
+    char *chores_key;
+    bool leads_chores;
     uv_timer_t tick;
     bool is_ready, is_leaving;
 };
@@ -46,15 +52,32 @@ static struct scheduler scheduler;
 
 /* ---- which queues there are ---- */
 
+static bool has_room(struct scheduler *s)
+{
+    if (s->queue_count == MAX_QUEUES) {
+        if (!s->is_full)
+            log_warn("more than %d queues: the others are left to RQ", MAX_QUEUES);
+        s->is_full = true;
+        return false;
+    }
+    if (s->queue_count == s->queue_room) {
+        s->queue_room = s->queue_room ? s->queue_room * 2 : 16;
+        s->queues = realloc(s->queues, s->queue_room * sizeof(*s->queues));
+        if (!s->queues)
+            fatal("out of memory");
+    }
+    return true;
+}
+
 static void add_queue(struct scheduler *s, const char *name)
 {
     for (size_t i = 0; i < s->queue_count; i++) {
         if (strcmp(s->queues[i].name, name) == 0)
             return;
     }
-    if (s->queue_count == MAX_QUEUES || !*name)
+    if (!*name || !has_room(s))
         return;
-    s->queues[s->queue_count].name = strdup(name);
+    s->queues[s->queue_count] = (struct led_queue){ .name = strdup(name) };
     if (!s->queues[s->queue_count].name)
         fatal("out of memory");
     s->queue_count++;
@@ -86,23 +109,24 @@ static int find_queues(struct scheduler *s)
     return rc;
 }
 
-/* In the task's arena: all of them, or those we lead. */
-static struct conf_list queue_names(const struct scheduler *s, bool only_led)
+/* Which of the queues: all, or those led by ... */
+#define BIT(leader) (1U << (leader))
+#define ALL_QUEUES  (BIT(LED_BY_US) | BIT(LED_BY_RQ) | BIT(LED_BY_FORKMARK))
+#define OWN_QUEUES  BIT(LED_BY_US)
+/* RQ's scheduler does no upkeep, and its workers theirs every ten minutes only. */
+#define TENDED_QUEUES (BIT(LED_BY_US) | BIT(LED_BY_RQ))
+
+/* In the task's arena. */
+static struct conf_list queue_names(const struct scheduler *s, unsigned leaders)
 {
-    struct conf_list list = { .items = arena_array(task_arena(), MAX_QUEUES + 1,
+    struct conf_list list = { .items = arena_array(task_arena(), s->queue_count + 1,
                                                    sizeof(char *)) };
 
     for (size_t i = 0; i < s->queue_count; i++) {
-        if (s->queues[i].is_led || !only_led)
+        if (leaders & BIT(s->queues[i].leader))
             list.items[list.count++] = s->queues[i].name;
     }
     return list;
-}
-
-/* PostgreSQL's duties are done by one server: by whoever leads the first queue. */
-static bool leads_first_queue(const struct scheduler *s)
-{
-    return s->queue_count > 0 && s->queues[0].is_led;
 }
 
 /* ---- the duties ---- */
@@ -112,20 +136,24 @@ static int lead(struct scheduler *s)
     int rc = find_queues(s);
 
     if (rc == 0) {
-        struct conf_list all = queue_names(s, false);
+        struct conf_list all = queue_names(s, ALL_QUEUES);
         rc = scheduler_record(&s->lock, &all);
     }
+    if (rc >= 0)
+        rc = scheduler_lead_key(&s->lock, s->chores_key);
+    if (rc >= 0)
+        s->leads_chores = rc == LED_BY_US;
     for (size_t i = 0; rc >= 0 && i < s->queue_count && !s->is_leaving; i++) {
         rc = scheduler_lead(&s->lock, s->queues[i].name);
         if (rc >= 0)
-            s->queues[i].is_led = rc == 1;
+            s->queues[i].leader = (enum scheduler_leader)rc;
     }
     return rc;
 }
 
 static int enqueue_due(struct scheduler *s)
 {
-    struct conf_list led = queue_names(s, true);
+    struct conf_list led = queue_names(s, OWN_QUEUES);
     int rc = 0;
 
     for (size_t i = 0; rc >= 0 && i < led.count; i++)
@@ -135,17 +163,27 @@ static int enqueue_due(struct scheduler *s)
 
 static int maintain(struct scheduler *s)
 {
-    struct conf_list led = queue_names(s, true);
+    struct conf_list tended = queue_names(s, TENDED_QUEUES);
     int rc = 0;
 
-    for (size_t i = 0; rc >= 0 && i < led.count; i++)
-        rc = queue_maintain(s->redis, s->context->options, led.items[i]);
+    for (size_t i = 0; rc >= 0 && i < tended.count; i++)
+        rc = queue_maintain(s->redis, s->context->options, tended.items[i]);
+    return rc;
+}
+
+static int tidy(struct scheduler *s)
+{
+    struct conf_list tended = queue_names(s, TENDED_QUEUES);
+    int rc = s->leads_chores ? groups_maintain(s->redis) : 0;
+
+    for (size_t i = 0; rc >= 0 && i < tended.count; i++)
+        rc = queue_tidy(s->redis, tended.items[i]);
     return rc;
 }
 
 static int flush_outbox(struct scheduler *s)
 {
-    if (!leads_first_queue(s))
+    if (!s->leads_chores)
         return 0;
     int pushed = outbox_flush(s->pg, s->redis, s->context->options->jobs.outbox_age);
     if (pushed > 0)
@@ -155,16 +193,16 @@ static int flush_outbox(struct scheduler *s)
 
 static int sweep(struct scheduler *s)
 {
-    struct conf_list queues = queue_names(s, false);
+    struct conf_list queues = queue_names(s, ALL_QUEUES);
 
-    if (!leads_first_queue(s))
+    if (!s->leads_chores)
         return 0;
     return sweep_unfinished(s->pg, s->redis, s->context->options, &queues);
 }
 
 static int clean_up(struct scheduler *s)
 {
-    return leads_first_queue(s) ? sweep_expired(s->pg) : 0;
+    return s->leads_chores ? sweep_expired(s->pg) : 0;
 }
 
 /* In the order in which they are due at the start: nothing is led before `lead`. */
@@ -179,6 +217,7 @@ static struct duty {
     { .name = "lead", .run = lead, .every_ms = 1000 },
     { .name = "due jobs", .run = enqueue_due, .every_ms = 1000, .first_ms = 100 },
     { .name = "maintenance", .run = maintain, .every_ms = 30000, .first_ms = 200 },
+    { .name = "tidying", .run = tidy, .every_ms = 600000, .first_ms = 300 },
     { .name = "outbox", .run = flush_outbox, .every_ms = 2000, .first_ms = 500 },
     { .name = "sweep", .run = sweep, .every_ms = 60000, .first_ms = 5000 },
     { .name = "clean-up", .run = clean_up, .every_ms = 600000, .first_ms = 30000 },
@@ -247,11 +286,12 @@ static void set_due_times(const struct options *options)
 static void say_goodbye(void *arg)
 {
     struct scheduler *s = arg;
-    struct conf_list all = queue_names(s, false);
+    struct conf_list all = queue_names(s, ALL_QUEUES);
 
     /* All: a lock's answer may have been on its way. Only our own are dropped. */
     for (size_t i = 0; i < all.count; i++)
         scheduler_drop(&s->lock, all.items[i]);
+    scheduler_drop_key(&s->lock, s->chores_key);
     scheduler_forget(&s->lock);
 }
 
@@ -295,6 +335,8 @@ int scheduler_run(const struct role_context *context)
     if (!s->redis || !s->pg)
         return 1;
     scheduler_init(&s->lock, s->redis);
+    if (asprintf(&s->chores_key, "%sscheduler-lock", context->options->redis.prefix) < 0)
+        fatal("out of memory");
     add_configured_queues(s);
     set_due_times(context->options);
     role_watch(context, leave, leave, s);
@@ -305,5 +347,7 @@ int scheduler_run(const struct role_context *context)
     redis_free(s->redis);
     for (size_t i = 0; i < s->queue_count; i++)
         free(s->queues[i].name);
+    free(s->queues);
+    free(s->chores_key);
     return 0;
 }

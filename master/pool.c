@@ -155,29 +155,30 @@ static int free_number(const struct master *m, const struct pool *pool)
 
 /* Orphans: RQ names of dead consumers, whose jobs the next ones take back. */
 
-static void orphan_add(struct pool *pool, const char *rq_name)
+static void orphan_add(struct pool *pool, const struct orphaned *orphan)
 {
-    if (!*rq_name)
+    if (!*orphan->rq_name)
         return;
     if (pool->orphan_count == POOL_ORPHANS_MAX) {
         log_warn("pool %s: too many dead consumers at once; the job of %s waits for "
                  "its registry's deadline",
-                 pool->name, rq_name);
+                 pool->name, orphan->rq_name);
         return;
     }
-    snprintf(pool->orphans[pool->orphan_count++], sizeof(pool->orphans[0]), "%s",
-             rq_name);
+    pool->orphans[pool->orphan_count++] = *orphan;
 }
 
-static void orphan_take(struct pool *pool, char ret_name[40])
+static struct orphaned orphan_take(struct pool *pool)
 {
-    ret_name[0] = '\0';
+    struct orphaned first = { .rq_name = "" };
+
     if (pool->orphan_count == 0)
-        return;
-    memcpy(ret_name, pool->orphans[0], sizeof(pool->orphans[0]));
+        return first;
+    first = pool->orphans[0];
     pool->orphan_count--;
-    memmove(pool->orphans[0], pool->orphans[1],
+    memmove(&pool->orphans[0], &pool->orphans[1],
             pool->orphan_count * sizeof(pool->orphans[0]));
+    return first;
 }
 
 /* One more child. False when there is no slot or no process to be had. */
@@ -196,12 +197,12 @@ static bool start_child(struct master *m, struct pool *pool)
         .generation = pool->generation,
         .attempt = pool->failures,
     };
-    orphan_take(pool, child->predecessor);
+    child->predecessor = orphan_take(pool);
     pid_t pid = spawn_child(m, child, slot);
     if (pid < 0) {
         log_error("%s cannot be forked: %s; again in a second", name_of(m, child),
                   strerror(-pid));
-        orphan_add(pool, child->predecessor);
+        orphan_add(pool, &child->predecessor);
         board_release(m->board, slot);
         pool->fork_at = m->now + 1000;
         return false;
@@ -235,7 +236,7 @@ static void note_ready(struct master *m, struct pool *pool)
             board_slot(m->board, i)->state < BOARD_READY)
             continue;
         child->was_ready = true;
-        child->predecessor[0] = '\0';
+        child->predecessor = (struct orphaned){ .rq_name = "" };
         pool->failures = 0;
         pool->fork_at = 0;
         log_debug("%s (pid %d) is ready", name_of(m, child), (int)child->pid);
@@ -380,14 +381,14 @@ static void say_death(struct master *m, const struct child *child, int status)
 /* What a dead consumer may still have held: its own job, and its predecessor's. */
 static void leave_orphans(struct child *child, const struct board_slot *slot)
 {
-    char rq_name[sizeof(slot->rq_name)];
+    struct orphaned own = { .has_overrun = child->has_overrun };
 
     /* Empty when it said good-bye to Redis itself. */
-    memcpy(rq_name, slot->rq_name, sizeof(rq_name));
-    rq_name[sizeof(rq_name) - 1] = '\0';
+    memcpy(own.rq_name, slot->rq_name, sizeof(own.rq_name));
+    own.rq_name[sizeof(own.rq_name) - 1] = '\0';
     if (!child->was_ready)
-        orphan_add(child->pool, child->predecessor);
-    orphan_add(child->pool, rq_name);
+        orphan_add(child->pool, &child->predecessor);
+    orphan_add(child->pool, &own);
 }
 
 bool pools_reaped(struct master *m, pid_t pid, int status)

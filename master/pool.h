@@ -20,6 +20,12 @@ struct master;
 #define POOLS_MAX        66 /* 64 consumer pools, the workers, the scheduler */
 #define POOL_ORPHANS_MAX 64
 
+/* A consumer that died, by its RQ worker name ("": none). */
+struct orphaned {
+    char rq_name[40];
+    bool has_overrun; /* killed by watch.c, since its job had overrun its time */
+};
+
 struct pool {
     const struct role *role;
     char name[32];       /* "web", "default", "scheduler" */
@@ -30,7 +36,7 @@ struct pool {
     uint64_t fork_at;    /* not before this */
     /* RQ worker names of consumers that died; each new consumer inherits one and
      * takes that one's job back. Oldest first. */
-    char orphans[POOL_ORPHANS_MAX][40];
+    struct orphaned orphans[POOL_ORPHANS_MAX];
     size_t orphan_count;
     bool is_removed; /* gone from the configuration; its last children drain */
 };
@@ -42,9 +48,10 @@ struct child {
     unsigned attempt;    /* the pool's failures at its fork */
     bool was_ready;
     bool is_draining;
-    bool was_killed;      /* by watch.c; said already */
-    uint64_t kill_at;     /* must have ended by then; 0: no limit */
-    char predecessor[40]; /* whose job it was to take back */
+    bool was_killed;             /* by watch.c; said already */
+    bool has_overrun;            /* that was the reason: its job, past its time */
+    uint64_t kill_at;            /* must have ended by then; 0: no limit */
+    struct orphaned predecessor; /* whose job it was to take back */
 };
 
 /* A new pool, or NULL when there are POOLS_MAX. `name` is copied. */

@@ -125,7 +125,8 @@ _Noreturn static void be_child(struct master *m, struct child *child,
     };
     struct account account = account_of(m, context.pool);
 
-    memcpy(context.predecessor, child->predecessor, sizeof(context.predecessor));
+    memcpy(context.predecessor, child->predecessor.rq_name, sizeof(context.predecessor));
+    context.predecessor_overran = child->predecessor.has_overrun;
     setsid();
     leave_descriptors(m, role);
     child_title(child->pool, slot->number, name, sizeof(name));

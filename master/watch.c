@@ -75,6 +75,7 @@ static void look(struct master *m, size_t index)
     if (m->now > last && m->now > m->awake_since + m->options->jobs.kill_grace) {
         snprintf(why, sizeof(why), "its job is %.1f s past its deadline",
                  (double)(m->now - doing.deadline_ms) / 1000);
+        m->children[index].has_overrun = true;
         kill_child(m, index, why);
     }
 }

@@ -36,6 +36,15 @@ int queue_enqueue_due(struct redis *redis, const char *queue)
     }
 }
 
+/* As Python prints a time with a zone: RQ's text for abandoned jobs has one. */
+static const char *clock_with_space(char text[CLOCK_TEXT_SIZE])
+{
+    clock_iso_z(clock_unix_us(), text);
+    text[strcspn(text, "T")] = ' ';
+    text[strcspn(text, "Z")] = '\0';
+    return text;
+}
+
 /* One batch. How many entries there were, or an error. */
 static int clean_abandoned(struct redis *redis, const struct options *options,
                            const char *queue)
@@ -49,8 +58,8 @@ static int clean_abandoned(struct redis *redis, const struct options *options,
     rq_arg_now(&args);
     rq_arg_error(&args, arena_printf(args.arena,
                                      "Moved to FailedJobRegistry, due to "
-                                     "AbandonedJobError, at %s",
-                                     clock_iso_z(clock_unix_us(), now)));
+                                     "AbandonedJobError, at %s+00:00",
+                                     clock_with_space(now)));
     rq_arg_int(&args, ABANDONED_BATCH);
     rq_arg_int(&args, options->jobs.failure_ttl);
     process_home(home);
@@ -79,6 +88,68 @@ static int upkeep(struct redis *redis, const char *queue)
     return rc;
 }
 
+/* A scan of a registry or group by a script that takes a cursor and answers with the
+ * next one. `note` is shown each page. */
+static int scan(struct redis *redis, enum rq_script script, const char *const *before,
+                size_t before_count, void (*note)(const char *what, const redisReply *),
+                const char *what)
+{
+    const char *cursor = "0";
+
+    do {
+        struct rq_args args = RQ_ARGS;
+        redisReply *reply;
+
+        for (size_t i = 0; i < before_count; i++)
+            rq_arg(&args, before[i]);
+        rq_arg(&args, cursor);
+        rq_arg_now(&args);
+        int rc = rq_run(redis, script, &args, &reply);
+        if (rc < 0)
+            return rc;
+        if (note)
+            note(what, reply);
+        cursor = rq_reply_text(reply, 0);
+    } while (strcmp(cursor, "0") != 0);
+    return 0;
+}
+
+static void say_released(const char *queue, const redisReply *reply)
+{
+    int64_t released = rq_reply_int(reply, 2);
+
+    if (released > 0)
+        log_info("%lld deferred jobs of %s waited for nothing any more: queued",
+                 (long long)released, queue);
+}
+
+static int clean_deferred(struct redis *redis, const char *queue)
+{
+    const char *const deferred[] = { queue, "deferred" };
+
+    return scan(redis, RQ_WAITING, deferred, 2, say_released, queue);
+}
+
+int queue_tidy(struct redis *redis, const char *queue)
+{
+    const char *const canceled[] = { queue, "canceled" };
+
+    return scan(redis, RQ_WAITING, canceled, 2, NULL, queue);
+}
+
+int groups_maintain(struct redis *redis)
+{
+    redisReply *groups;
+    int rc = redis_call(redis, &groups, "SMEMBERS rq:groups");
+
+    for (size_t i = 0; rc >= 0 && i < groups->elements; i++) {
+        const char *const group[] = { rq_reply_text(groups, i) };
+
+        rc = scan(redis, RQ_GROUPS, group, 1, NULL, NULL);
+    }
+    return rc;
+}
+
 int queue_maintain(struct redis *redis, const struct options *options, const char *queue)
 {
     redisReply *reply;
@@ -94,6 +165,8 @@ int queue_maintain(struct redis *redis, const struct options *options, const cha
     } while (rc == ABANDONED_BATCH);
     if (rc >= 0)
         rc = upkeep(redis, queue);
+    if (rc >= 0)
+        rc = clean_deferred(redis, queue);
     if (rc >= 0)
         rc = redis_call(redis, NULL, "DEL rq:clean_registries:%s", queue);
     return rc < 0 ? rc : 1;

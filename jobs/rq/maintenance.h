@@ -14,9 +14,15 @@ int queue_enqueue_due(struct redis *redis, const char *queue);
 
 /*
  * Expired entries, dead workers, abandoned jobs (7.16), the intermediate list
- * (section 8), under RQ's lock for the queue. 1 done, 0 somebody else is at it.
+ * (section 8), what waits in vain (waiting.lua), under RQ's lock for the queue.
+ * 1 done, 0 somebody else is at it.
  */
 int queue_maintain(struct redis *redis, const struct options *options, const char *queue);
+
+/* What may grow for long: canceled ids whose job is gone. 0 or an error. */
+int queue_tidy(struct redis *redis, const char *queue);
+/* Vanished jobs leave their groups, empty groups the books. 0 or an error. */
+int groups_maintain(struct redis *redis);
 
 enum bookmark_job { BOOKMARK_JOB_NONE, BOOKMARK_JOB_LIVE, BOOKMARK_JOB_FAILED };
 /* Whether J1 of these bookmarks waits, runs or failed; one state for each. */

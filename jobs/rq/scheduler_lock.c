@@ -47,8 +47,13 @@ int scheduler_record(const struct rq_scheduler *scheduler, const struct conf_lis
     return redis_batch_run(batch, NULL, NULL);
 }
 
+static const char *queue_key(const char *queue)
+{
+    return arena_printf(task_arena(), "rq:scheduler-lock:%s", queue);
+}
+
 /* 1 held; 0 and the holder's value in *ret_holder; or an error. */
-static int take(const struct rq_scheduler *scheduler, const char *queue, const char *from,
+static int take(const struct rq_scheduler *scheduler, const char *key, const char *from,
                 const char **ret_holder)
 {
     struct rq_args args = RQ_ARGS;
@@ -56,7 +61,7 @@ static int take(const struct rq_scheduler *scheduler, const char *queue, const c
 
     rq_arg(&args, "take");
     rq_arg(&args, scheduler->value);
-    rq_arg(&args, queue);
+    rq_arg(&args, key);
     rq_arg(&args, from);
     int rc = rq_run(scheduler->redis, RQ_LOCK, &args, &reply);
     if (rc < 0)
@@ -67,39 +72,75 @@ static int take(const struct rq_scheduler *scheduler, const char *queue, const c
     return 0;
 }
 
-/* Whether the holder is a forkmark scheduler of this host that is no more. */
-static bool holder_is_dead(const struct rq_scheduler *scheduler, const char *holder)
+/* What is known of whoever holds a lock. */
+enum holder { HOLDER_LIVES, HOLDER_IS_DEAD, HOLDER_IS_FOREIGN };
+
+/* Dead: a forkmark scheduler of this host that is no more. */
+static enum holder look_at(const struct rq_scheduler *scheduler, const char *holder)
 {
     redisReply *reply;
 
     if (redis_call(scheduler->redis, &reply,
                    "HMGET rq:scheduler:%s fm_home pid fm_started", holder) < 0)
-        return false;
+        return HOLDER_LIVES;
+    if (!*rq_reply_text(reply, 0))
+        return HOLDER_IS_FOREIGN;
     return process_is_dead(rq_reply_text(reply, 0), rq_reply_text(reply, 1),
-                           rq_reply_text(reply, 2));
+                           rq_reply_text(reply, 2))
+               ? HOLDER_IS_DEAD
+               : HOLDER_LIVES;
 }
 
-int scheduler_lead(const struct rq_scheduler *scheduler, const char *queue)
+static int lead(const struct rq_scheduler *scheduler, const char *key, const char *what)
 {
     const char *holder = "";
-    int rc = take(scheduler, queue, "", &holder);
+    int rc = take(scheduler, key, "", &holder);
 
-    if (rc != 0 || !holder_is_dead(scheduler, holder))
-        return rc;
-    log_info("the scheduler %s of this host is gone: taking over queue %s", holder,
-             queue);
-    return take(scheduler, queue, holder, &holder);
+    if (rc != 0)
+        return rc < 0 ? rc : LED_BY_US;
+    switch (look_at(scheduler, holder)) {
+    case HOLDER_LIVES:
+        return LED_BY_FORKMARK;
+    case HOLDER_IS_FOREIGN:
+        return LED_BY_RQ;
+    case HOLDER_IS_DEAD:
+        break;
+    }
+    log_info("the scheduler %s of this host is gone: taking over %s", holder, what);
+    rc = take(scheduler, key, holder, &holder);
+    return rc == 0 ? LED_BY_FORKMARK : rc < 0 ? rc : LED_BY_US;
 }
 
-int scheduler_drop(const struct rq_scheduler *scheduler, const char *queue)
+static int drop(const struct rq_scheduler *scheduler, const char *key)
 {
     struct rq_args args = RQ_ARGS;
 
     rq_arg(&args, "drop");
     rq_arg(&args, scheduler->value);
-    rq_arg(&args, queue);
+    rq_arg(&args, key);
     rq_arg(&args, "");
     return rq_run(scheduler->redis, RQ_LOCK, &args, NULL);
+}
+
+int scheduler_lead(const struct rq_scheduler *scheduler, const char *queue)
+{
+    return lead(scheduler, queue_key(queue),
+                arena_printf(task_arena(), "queue %s", queue));
+}
+
+int scheduler_drop(const struct rq_scheduler *scheduler, const char *queue)
+{
+    return drop(scheduler, queue_key(queue));
+}
+
+int scheduler_lead_key(const struct rq_scheduler *scheduler, const char *key)
+{
+    return lead(scheduler, key, arena_printf(task_arena(), "the lock %s", key));
+}
+
+int scheduler_drop_key(const struct rq_scheduler *scheduler, const char *key)
+{
+    return drop(scheduler, key);
 }
 
 int scheduler_forget(const struct rq_scheduler *scheduler)

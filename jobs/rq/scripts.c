@@ -23,10 +23,11 @@ static const struct {
     [RQ_BIRTH] = { "rq_birth", NULL, NULL, "birth.lua" },
     [RQ_CANCEL] = { "rq_cancel", NULL, NULL, "cancel.lua" },
     [RQ_CLAIM] = { "rq_claim", "claiming.lua", NULL, "claim.lua" },
-    [RQ_DEATH] = { "rq_death", "burying.lua", NULL, "death.lua" },
+    [RQ_DEATH] = { "rq_death", "burying.lua", "redelivering.lua", "death.lua" },
     [RQ_DUE] = { "rq_due", NULL, NULL, "due.lua" },
     [RQ_EMPTY] = { "rq_empty", NULL, NULL, "empty.lua" },
     [RQ_FINISH] = { "rq_finish", "claiming.lua", NULL, "finish.lua" },
+    [RQ_GROUPS] = { "rq_groups", NULL, NULL, "groups.lua" },
     [RQ_HEARTBEAT] = { "rq_heartbeat", NULL, NULL, "heartbeat.lua" },
     [RQ_LIVE] = { "rq_live", NULL, NULL, "live.lua" },
     [RQ_LOCK] = { "rq_lock", NULL, NULL, "lock.lua" },
@@ -36,6 +37,7 @@ static const struct {
     [RQ_REQUEUE] = { "rq_requeue", NULL, NULL, "requeue.lua" },
     [RQ_SHUTDOWN] = { "rq_shutdown", NULL, NULL, "shutdown.lua" },
     [RQ_UPKEEP] = { "rq_upkeep", NULL, NULL, "upkeep.lua" },
+    [RQ_WAITING] = { "rq_waiting", NULL, NULL, "waiting.lua" },
 };
 
 static void add_file(struct buf *text, const char *name)

@@ -20,6 +20,7 @@ enum rq_script {
     RQ_DUE,
     RQ_EMPTY,
     RQ_FINISH,
+    RQ_GROUPS,
     RQ_HEARTBEAT,
     RQ_LIVE,
     RQ_LOCK,
@@ -29,6 +30,7 @@ enum rq_script {
     RQ_REQUEUE,
     RQ_SHUTDOWN,
     RQ_UPKEEP,
+    RQ_WAITING,
     RQ_SCRIPT_COUNT,
 };
 

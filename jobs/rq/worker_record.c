@@ -134,12 +134,19 @@ int worker_shutting_down(struct rq_worker *worker)
     return rq_run(worker->redis, RQ_SHUTDOWN, &args, NULL);
 }
 
+/* RQ's text for a process that is no more, whatever ended it. */
+static const char died[] =
+    "Work-horse terminated unexpectedly; waitpid returned 9 (signal 9); ";
+
 int worker_bury(struct rq_worker *worker)
 {
     struct rq_args args = RQ_ARGS;
 
     rq_arg(&args, worker->name);
     rq_arg_now(&args);
+    rq_arg(&args, worker->options->jobs.redeliver ? "1" : "0");
+    rq_arg_error(&args, died);
+    rq_arg_int(&args, worker->options->jobs.failure_ttl);
     return rq_run(worker->redis, RQ_DEATH, &args, NULL);
 }
 
@@ -168,17 +175,18 @@ static int64_t held_timeout(struct redis *redis, const char *name)
     return strtoll(timeout->str, NULL, 10);
 }
 
-static void add_errors(struct rq_args *args, const struct options *options,
-                       int64_t timeout_s)
+static void add_error(struct rq_args *args, struct redis *redis, const char *name,
+                      bool has_overrun)
 {
-    rq_arg_error(args, worker_too_many_deliveries(options));
+    if (!has_overrun) {
+        rq_arg_error(args, died);
+        return;
+    }
     rq_arg_error(args, arena_printf(args->arena,
                                     "The function did not yield: its process was "
                                     "killed.\nrq.timeouts.JobTimeoutException: Task "
                                     "exceeded maximum timeout value (%lld seconds)",
-                                    (long long)timeout_s));
-    rq_arg_error(args, "Work-horse terminated unexpectedly; waitpid returned 9 "
-                       "(signal 9); ");
+                                    (long long)held_timeout(redis, name)));
 }
 
 static void log_recovery(const char *name, const redisReply *reply)
@@ -195,9 +203,9 @@ static void log_recovery(const char *name, const redisReply *reply)
                  strcmp(what, "retried") == 0 ? "will be retried" : "has failed");
 }
 
-int worker_recover(struct redis *redis, const struct options *options, const char *name)
+int worker_recover(struct redis *redis, const struct options *options, const char *name,
+                   bool has_overrun)
 {
-    int64_t timeout_s = held_timeout(redis, name);
     struct rq_args args = RQ_ARGS;
     redisReply *reply;
 
@@ -205,8 +213,10 @@ int worker_recover(struct redis *redis, const struct options *options, const cha
     rq_arg_now(&args);
     rq_arg(&args, options->jobs.redeliver ? "1" : "0");
     rq_arg_int(&args, options->jobs.max_deliveries);
-    add_errors(&args, options, timeout_s);
+    rq_arg_error(&args, worker_too_many_deliveries(options));
+    add_error(&args, redis, name, has_overrun);
     rq_arg_int(&args, options->jobs.failure_ttl);
+    rq_arg(&args, has_overrun ? "1" : "0");
     int rc = rq_run(redis, RQ_RECOVER, &args, &reply);
     if (rc < 0)
         return rc;
@@ -246,7 +256,7 @@ int worker_recover_host(struct redis *redis, const struct options *options)
         if (strncmp(key, WORKER_PREFIX, strlen(WORKER_PREFIX)) != 0 ||
             !is_dead_here(records[i]))
             continue;
-        rc = worker_recover(redis, options, key + strlen(WORKER_PREFIX));
+        rc = worker_recover(redis, options, key + strlen(WORKER_PREFIX), false);
         recovered += rc > 0;
     }
     return rc < 0 ? rc : recovered;

@@ -50,9 +50,11 @@ int worker_shutting_down(struct rq_worker *worker);
 /* Out of the books. 0 or an error. */
 int worker_bury(struct rq_worker *worker);
 
-/* Takes back what a dead worker held (recover.lua). 1 a job was taken back, 0 none
- * or unknown, or an error. Logs what became of the job. */
-int worker_recover(struct redis *redis, const struct options *options, const char *name);
+/* Takes back what a dead worker held (recover.lua). `has_overrun`: it was killed because
+ * its job had overrun its time. 1 a job was taken back, 0 none or unknown, or an error.
+ * Logs what became of the job. */
+int worker_recover(struct redis *redis, const struct options *options, const char *name,
+                   bool has_overrun);
 /* The same for every dead forkmark worker of this host. How many jobs, or an error. */
 int worker_recover_host(struct redis *redis, const struct options *options);
 

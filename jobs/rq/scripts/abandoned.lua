@@ -31,6 +31,7 @@ end
 
 for _, member in ipairs(call('ZRANGEBYSCORE', key, '0', int(now), 'LIMIT', '0', ARGV[4])) do
     local id = job_of(member)
+    -- Taken out before it is judged: a second cleaner finds nothing.
     call('ZREM', key, member)
     local own = call('HMGET', job_key(id), 'data', 'status')
     if own[1] and own[2] == 'started' then

@@ -50,12 +50,17 @@ local function enqueue(id, queue, ts, at_front)
     push(queue, id, at_front)
 end
 
--- 7.7, for one dependent of `id`, which has just become `status`.
+local WAITS_FOR_NOBODY = { queued = true, started = true, scheduled = true,
+                           finished = true, failed = true, stopped = true,
+                           canceled = true }
+
+-- 7.7, for one dependent of `id`, which has just become `status`. One that was sent on
+-- its way by hand meanwhile is not sent again.
 local function is_ready(dependent, id, status)
     local own = call('HMGET', job_key(dependent), 'status', 'allow_dependency_failures')
     local allows_failure = own[2] == '1'
 
-    if own[1] == 'canceled' or (status ~= 'finished' and not allows_failure) then
+    if WAITS_FOR_NOBODY[own[1] or ''] or (status ~= 'finished' and not allows_failure) then
         return false
     end
     for _, other in ipairs(call('SMEMBERS', 'rq:job::' .. dependent .. ':dependencies')) do
@@ -136,8 +141,12 @@ end
 -- 7.8: the end of a job that will not be tried again. `status`: failed or stopped.
 local function fail(id, queue, status, ts, exc, run, default_ttl)
     local key = job_key(id)
-    local ttl = tonumber(call('HGET', key, 'failure_ttl') or '') or default_ttl or YEAR
+    local own = call('HMGET', key, 'failure_ttl', 'status')
+    local ttl = tonumber(own[1] or '') or default_ttl or YEAR
 
+    if own[2] == 'canceled' then
+        call('ZREM', 'rq:canceled:' .. queue, id)
+    end
     call('HSET', key, 'status', status, 'ended_at', ts, 'last_heartbeat', ts)
     if ttl ~= 0 then
         add_result(id, '2', 'exc_string', exc, run, ttl)

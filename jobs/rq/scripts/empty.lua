@@ -6,7 +6,7 @@ while count < 10000 do
     if not id then
         break
     end
-    call('DEL', job_key(id), job_key(id) .. ':dependents')
+    lifetime(id, 0)
     count = count + 1
 end
 return count

@@ -17,15 +17,11 @@ local run = { worker = worker, execution = execution, started = ARGV[11] }
 local key = job_key(id)
 
 -- 7.11: repeats walk their list from its end; the hash must outlive the wait.
-local function repeat_job(ts_now)
-    local own = call('HMGET', key, 'repeats_left', 'repeat_intervals', 'enqueue_at_front')
-    local left = tonumber(own[1] or '') or 0
+local function repeat_job(left, ts_now)
+    local own = call('HMGET', key, 'repeat_intervals', 'enqueue_at_front')
     local interval = 0
 
-    if left <= 0 then
-        return false
-    end
-    local is_list, intervals = pcall(cjson.decode, own[2] or '[]')
+    local is_list, intervals = pcall(cjson.decode, own[1] or '[]')
     if is_list and type(intervals) == 'table' and #intervals > 0 then
         interval = tonumber(intervals[math.min(left, #intervals)]) or 0
     end
@@ -34,13 +30,14 @@ local function repeat_job(ts_now)
         call('HSET', key, 'status', 'scheduled')
         call('ZADD', 'rq:scheduled:' .. queue, int(now + interval), id)
     else
-        enqueue(id, queue, ts_now, own[3] == '1')
+        enqueue(id, queue, ts_now, own[2] == '1')
     end
-    return true
 end
 
 local function succeed()
-    local ttl = tonumber(call('HGET', key, 'result_ttl') or '') or default_result_ttl
+    local own = call('HMGET', key, 'result_ttl', 'repeats_left', 'status')
+    local ttl = tonumber(own[1] or '') or default_result_ttl
+    local repeats = tonumber(own[2] or '') or 0
 
     call('HSET', key, 'status', 'finished', 'ended_at', ts, 'last_heartbeat', ts)
     release_dependents(id, 'finished', ts)
@@ -48,9 +45,21 @@ local function succeed()
         add_result(id, '1', 'return_value', text, run, ttl)
         call('ZADD', 'rq:finished:' .. queue, ttl > 0 and int(now + ttl) or '+inf', id)
     end
-    if not repeat_job(ts) then
+    if own[3] == 'canceled' then
+        -- Too late to be spared this run, in time for the others.
+        call('ZREM', 'rq:canceled:' .. queue, id)
+        repeats = 0
+    end
+    if repeats > 0 then
+        repeat_job(repeats, ts)
+    else
         lifetime(id, ttl)
     end
+end
+
+-- Canceled while it ran, a job that has not come to an end stays canceled.
+local function is_canceled()
+    return call('HGET', key, 'status') == 'canceled'
 end
 
 local function put_later()
@@ -65,6 +74,8 @@ local function decide()
     end
     if outcome == 'success' then
         succeed()
+    elseif (outcome == 'later' or outcome == 'back') and is_canceled() then
+        return
     elseif outcome == 'later' then
         put_later()
     elseif outcome == 'back' then
@@ -105,6 +116,7 @@ else
     -- Its registry entry belongs to whoever runs the job now.
     call('DEL', 'rq:execution:' .. id .. ':' .. execution)
     call('ZREM', 'rq:executions:' .. id, execution)
+    call('SREM', record .. ':executions', id .. ':' .. execution)
 end
 if mine and has_job then
     decide()

@@ -7,10 +7,26 @@ local function redeliver(id, queue, ts, d)
     local deliveries = call('HINCRBY', job_key(id), 'fm_deliveries', 1)
 
     if deliveries >= d.max then
+        -- Whoever requeues it, RQ too, means it to start afresh.
+        call('HDEL', job_key(id), 'fm_deliveries')
         fail(id, queue, 'failed', ts, d.exc, d.run, d.failure_ttl)
         return 'failed', int(deliveries)
     end
     call('HSET', job_key(id), 'status', 'queued', 'started_at', '')
     push(queue, id, true)
     return 'redelivered', int(deliveries)
+end
+
+-- What a worker held that is out of the books: redelivered, or without redelivery a
+-- failed attempt. d: may_redeliver, exc_died, and as above.
+local function give_back(id, queue, ts, d)
+    if d.may_redeliver then
+        return redeliver(id, queue, ts, d)
+    end
+    call('HDEL', job_key(id), 'fm_deliveries')
+    if retry(id, queue, ts) then
+        return 'retried', '0'
+    end
+    fail(id, queue, 'failed', ts, d.exc_died, d.run, d.failure_ttl)
+    return 'failed', '0'
 end
