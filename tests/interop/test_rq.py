@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -217,25 +216,3 @@ def test_the_command_line_looks_and_changes(jobs_stack, queue):
     assert len(listing["workers"]) == 2
     assert forkmark_jobs(jobs_stack, "show", "no-such-job").returncode == 1
     assert forkmark_jobs(jobs_stack, "frobnicate").returncode == 2
-
-
-# The master replaces a consumer that RQ's command has ended, so the whole process stays.
-SKIPPED = "shutdown-command"
-
-
-def test_the_conformance_checker_finds_nothing(make_stack):
-    stack = make_stack(start=False, jobs=JOBS, consumers=1)
-    stack.write_config()
-    command = f"exec {shlex.quote(BINARY)} serve --config {shlex.quote(stack.config)}"
-    log = os.path.join(stack.folder, "checker.log")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", os.path.join(HERE, "interop_check.py"),
-         "--redis", stack.redis_server.url(), "--queue", "default", "--queue2", "low",
-         "--json-queue", "high", "--echo-func", ECHO, "--fail-func", "forkmark.test.fail",
-         "--sleep-func", SLEEP, "--scheduler", "--monitor-interval", "2",
-         "--start-cmd", command, "--consumer-log", log, "--redelivers", "--strict-loss",
-         "--kill-rounds", "3", "--hostile", os.path.join(HERE, "fixtures", "hostile.json"),
-         "--skip", SKIPPED],
-        capture_output=True, text=True, timeout=600, check=False)
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
