@@ -98,7 +98,7 @@ static int push_missing(struct redis *redis, const struct pg_rows *rows)
             pg_get_text(rows, i, QUEUE),
             pg_is_null(rows, i, REQUEST_ID) ? NULL : pg_get_text(rows, i, REQUEST_ID));
     }
-    return missing > 0 ? queue_push_many(redis, specs, missing) : 0;
+    return missing > 0 ? queue_push_many(redis, specs, missing, NULL) : 0;
 }
 
 int outbox_flush(struct pg *pg, struct redis *redis, uint64_t age_ms)

@@ -1,19 +1,20 @@
 /*
- * queue.c - new jobs in RQ's form: hash, queue list and set of queues in one step.
+ * queue.c - new jobs in RQ's form, and what may become of a job that does not run.
  */
 #include "jobs/rq/queue.h"
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/ids.h"
+#include "common/json.h"
 #include "common/task.h"
 #include "jobs/rq/payload.h"
 #include "jobs/rq/scripts.h"
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 #define DEFAULT_TIMEOUT_S 180
-#define PUSH_BATCH        500
 #define REPR_LENGTH       75 /* RQ cuts each argument in a description here */
 
 static void add_repr(struct buf *out, const struct value *value)
@@ -50,145 +51,187 @@ static struct buf *new_buf(struct arena *arena)
     return buf;
 }
 
-static void field(struct rq_args *args, const char *name, const char *value)
+/* Fields and values of a job's hash, gathered to be counted before they are sent. */
+static void field(struct rq_args *fields, const char *name, const char *value)
 {
-    rq_arg(args, name);
-    rq_arg(args, value);
+    rq_arg(fields, name);
+    rq_arg(fields, value);
 }
 
-static void field_int(struct rq_args *args, const char *name, int64_t value)
+static void field_int(struct rq_args *fields, const char *name, int64_t value)
 {
-    rq_arg(args, name);
-    rq_arg_int(args, value);
+    rq_arg(fields, name);
+    rq_arg_int(fields, value);
 }
 
-static void field_buf(struct rq_args *args, const char *name, const struct buf *value)
+static void field_buf(struct rq_args *fields, const char *name, const struct buf *value)
 {
-    rq_arg(args, name);
-    rq_arg_buf(args, value);
+    rq_arg(fields, name);
+    rq_arg_buf(fields, value);
 }
 
-static void add_call(struct rq_args *args, const struct job_spec *spec)
+static void add_call(struct rq_args *fields, const struct job_spec *spec)
 {
     const struct call call = { .name = spec->function,
                                .args = spec->args,
                                .kwargs = spec->kwargs };
-    struct buf *data = new_buf(args->arena);
-    struct buf *description = new_buf(args->arena);
+    struct buf *data = new_buf(fields->arena);
+    struct buf *description = new_buf(fields->arena);
 
-    payload_write(args->arena, &call, data);
-    describe(description, spec);
-    field_buf(args, "data", data);
-    field_buf(args, "description", description);
+    payload_write(fields->arena, &call, data);
+    if (spec->description)
+        buf_adds(description, spec->description);
+    else
+        describe(description, spec);
+    field_buf(fields, "data", data);
+    field_buf(fields, "description", description);
 }
 
-static void add_retries(struct rq_args *args, const struct job_spec *spec)
+static void add_retries(struct rq_args *fields, const struct job_spec *spec)
 {
-    struct buf *intervals = new_buf(args->arena);
+    struct buf *intervals = new_buf(fields->arena);
 
     if (spec->retries <= 0)
         return;
-    field_int(args, "retries_left", spec->retries);
+    field_int(fields, "retries_left", spec->retries);
     if (spec->retry_interval_count == 0)
         return;
     for (int i = 0; i < spec->retry_interval_count; i++)
         buf_addf(intervals, "%s%d", i ? ", " : "[", spec->retry_intervals[i]);
     buf_addc(intervals, ']');
-    field_buf(args, "retry_intervals", intervals);
+    field_buf(fields, "retry_intervals", intervals);
 }
 
-static void add_meta(struct rq_args *args, const char *request_id)
+static void add_dependencies(struct rq_args *fields, const struct job_spec *spec)
 {
-    struct value *meta = value_container(args->arena, VALUE_DICT);
-    struct buf *pickle = new_buf(args->arena);
+    struct buf *ids = new_buf(fields->arena);
+
+    if (spec->depends_on_count == 0)
+        return;
+    for (size_t i = 0; i < spec->depends_on_count; i++) {
+        buf_adds(ids, i ? ", " : "[");
+        json_quote(ids, spec->depends_on[i], strlen(spec->depends_on[i]));
+    }
+    buf_addc(ids, ']');
+    field(fields, "dependency_id", spec->depends_on[0]);
+    field_buf(fields, "dependency_ids", ids);
+    field(fields, "allow_dependency_failures", spec->may_depend_on_failed ? "1" : "0");
+}
+
+static void add_meta(struct rq_args *fields, const char *request_id)
+{
+    struct value *meta = value_container(fields->arena, VALUE_DICT);
+    struct buf *pickle = new_buf(fields->arena);
 
     if (!request_id)
         return;
-    value_put(args->arena, meta, "request_id",
-              value_text(args->arena, request_id, strlen(request_id)));
+    value_put(fields->arena, meta, "request_id",
+              value_text(fields->arena, request_id, strlen(request_id)));
     pickle_write(meta, pickle);
-    field_buf(args, "meta", pickle);
+    field_buf(fields, "meta", pickle);
 }
 
-/* Which fields are empty and which absent when unset matters to RQ's readers. */
-static void add_fields(struct rq_args *args, const struct job_spec *spec)
+/* What differs from job to job; push.lua adds what is the same in each. */
+static void add_fields(struct rq_args *fields, const struct job_spec *spec)
 {
-    static const char *const empty[] = { "started_at",
-                                         "ended_at",
-                                         "last_heartbeat",
-                                         "worker_name",
-                                         "success_callback_name",
-                                         "failure_callback_name",
-                                         "stopped_callback_name",
-                                         "group_id" };
-
-    field(args, "status", "queued");
-    rq_arg(args, "created_at");
-    rq_arg_now(args);
-    rq_arg(args, "enqueued_at");
-    rq_arg_now(args);
-    field(args, "origin", spec->queue);
-    field_int(args, "timeout", spec->timeout_s ? spec->timeout_s : DEFAULT_TIMEOUT_S);
+    field_int(fields, "timeout", spec->timeout_s ? spec->timeout_s : DEFAULT_TIMEOUT_S);
     if (spec->result_ttl_s != JOB_TTL_DEFAULT)
-        field_int(args, "result_ttl", spec->result_ttl_s);
+        field_int(fields, "result_ttl", spec->result_ttl_s);
     if (spec->failure_ttl_s != JOB_TTL_DEFAULT)
-        field_int(args, "failure_ttl", spec->failure_ttl_s);
-    add_call(args, spec);
-    add_retries(args, spec);
-    add_meta(args, spec->request_id);
-    for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++)
-        field(args, empty[i], "");
+        field_int(fields, "failure_ttl", spec->failure_ttl_s);
+    if (spec->waiting_ttl_s > 0)
+        field_int(fields, "ttl", spec->waiting_ttl_s);
+    add_call(fields, spec);
+    add_retries(fields, spec);
+    add_dependencies(fields, spec);
+    add_meta(fields, spec->request_id);
 }
 
-/* One job as push.lua expects it. The id it gets. */
-static const char *add_job(struct rq_args *args, const struct job_spec *spec)
+static void add_list(struct rq_args *args, const char *const *items,
+                     const size_t *lengths, size_t count)
 {
-    const char *id = spec->id;
+    rq_arg_int(args, (int64_t)count);
+    for (size_t i = 0; i < count; i++)
+        rq_arg_bytes(args, items[i], lengths ? lengths[i] : strlen(items[i]));
+}
 
-    if (!id) {
-        char *uuid = arena_alloc(args->arena, UUID_SIZE);
-        id_uuid(uuid);
-        id = uuid;
-    }
+static const char *id_of(struct arena *arena, const struct job_spec *spec)
+{
+    if (spec->id)
+        return spec->id;
+    char *uuid = arena_alloc(arena, UUID_SIZE);
+    id_uuid(uuid);
+    return uuid;
+}
+
+/* One job as push.lua expects it. */
+static void add_job(struct rq_args *args, const struct job_spec *spec, const char *id)
+{
+    struct rq_args fields = { .arena = args->arena };
+
+    assert(spec->delay_s >= 0 && (spec->delay_s == 0 || spec->depends_on_count == 0));
+    assert(spec->depends_on_count <= QUEUE_DEPENDENCIES_MOST);
     rq_arg(args, id);
     rq_arg(args, spec->queue);
-    rq_arg(args, spec->at_front ? "1" : "0");
-    size_t count_at = args->count;
-    rq_arg(args, "");
-    add_fields(args, spec);
-    args->items[count_at] = arena_printf(args->arena, "%zu", args->count - count_at - 1);
-    args->lengths[count_at] = strlen(args->items[count_at]);
-    return id;
+    rq_arg(args, arena_printf(args->arena, "%s%s%s", spec->at_front ? "f" : "",
+                              spec->unique_while_running ? "r" : "",
+                              spec->may_depend_on_failed ? "a" : ""));
+    rq_arg_int(args, spec->delay_s);
+    rq_arg(args, spec->unique_key ? spec->unique_key : "");
+    add_list(args, spec->depends_on, NULL, spec->depends_on_count);
+    add_fields(&fields, spec);
+    add_list(args, fields.items, fields.lengths, fields.count);
+}
+
+/* At most QUEUE_PUSH_MOST: one script, so all or none. ret[] comes with their ids. */
+static int push_some(struct redis *redis, const struct job_spec *specs, size_t count,
+                     struct job_pushed *ret)
+{
+    struct rq_args args = RQ_ARGS;
+    redisReply *reply;
+    int pushed = 0;
+
+    rq_arg_now(&args);
+    for (size_t i = 0; i < count; i++)
+        add_job(&args, &specs[i], ret[i].id);
+    int rc = rq_run(redis, RQ_PUSH, &args, &reply);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        ret[i].is_new = strcmp(rq_reply_text(reply, 2 * i), "pushed") == 0;
+        if (!ret[i].is_new)
+            ret[i].id = rq_reply_text(reply, 2 * i + 1);
+        pushed += ret[i].is_new;
+    }
+    return pushed;
 }
 
 int queue_push(struct redis *redis, const struct job_spec *spec, const char **ret_id)
 {
-    struct rq_args args = RQ_ARGS;
-    redisReply *reply;
-    const char *id = add_job(&args, spec);
-    int rc = rq_run(redis, RQ_PUSH, &args, &reply);
+    struct job_pushed job = { .id = id_of(task_arena(), spec) };
+    int rc = push_some(redis, spec, 1, &job);
 
-    if (rc < 0)
-        return rc;
     if (ret_id)
-        *ret_id = id;
-    return (int)reply->integer;
+        *ret_id = job.id;
+    return rc;
 }
 
-int queue_push_many(struct redis *redis, const struct job_spec *specs, size_t count)
+int queue_push_many(struct redis *redis, const struct job_spec *specs, size_t count,
+                    struct job_pushed *ret)
 {
     int pushed = 0;
 
-    for (size_t at = 0; at < count; at += PUSH_BATCH) {
-        struct rq_args args = RQ_ARGS;
-        redisReply *reply;
+    if (!ret)
+        ret = arena_array(task_arena(), count, sizeof(*ret));
+    for (size_t i = 0; i < count; i++)
+        ret[i] = (struct job_pushed){ .id = id_of(task_arena(), &specs[i]) };
+    for (size_t at = 0; at < count; at += QUEUE_PUSH_MOST) {
+        size_t some = count - at < QUEUE_PUSH_MOST ? count - at : QUEUE_PUSH_MOST;
+        int rc = push_some(redis, specs + at, some, ret + at);
 
-        for (size_t i = at; i < count && i < at + PUSH_BATCH; i++)
-            add_job(&args, &specs[i]);
-        int rc = rq_run(redis, RQ_PUSH, &args, &reply);
         if (rc < 0)
             return rc;
-        pushed += (int)reply->integer;
+        pushed += rc;
     }
     return pushed;
 }

@@ -19,7 +19,6 @@ from rq import Queue, Retry, Worker  # noqa: E402
 from rq.job import Job  # noqa: E402
 from rq.registry import FailedJobRegistry, FinishedJobRegistry  # noqa: E402
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 JOBS = "test_functions = true; heartbeat = 2; outbox_age = 1;"
 J1 = "services.bookmark_processing_service.process_bookmark_content_task"
 ECHO, SLEEP = "forkmark.test.echo", "forkmark.test.sleep"
