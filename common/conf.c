@@ -25,24 +25,29 @@ void conf_complain(const struct conf_context *context, const char *format, ...)
 
 /* ---- applying one value ---- */
 
-/* Secrets are not repeated in errors, which end up in logs. */
-static void complain_of_value(const struct conf_context *context,
-                              const struct conf_key *key, const char *text,
-                              const char *error)
+void conf_complain_of_value(const struct conf_context *context, const char *path,
+                            const char *text, const char *error)
 {
     struct buf value = BUF_IN(context->options->state->arena);
 
-    if (key->type == CONF_SECRET) {
-        conf_complain(context, "`%s` %s", key->path, error);
-        return;
-    }
     for (const char *c = text; *c; c++) {
         if (*c != CONF_ITEM_END)
             buf_addc(&value, *c);
         else if (c[1])
             buf_adds(&value, ", ");
     }
-    conf_complain(context, "`%s` %s; it is \"%s\"", key->path, error, buf_text(&value));
+    conf_complain(context, "`%s` %s; it is \"%s\"", path, error, buf_text(&value));
+}
+
+/* Secrets are not repeated in errors, which end up in logs. */
+static void complain_of_value(const struct conf_context *context,
+                              const struct conf_key *key, const char *text,
+                              const char *error)
+{
+    if (key->type == CONF_SECRET)
+        conf_complain(context, "`%s` %s", key->path, error);
+    else
+        conf_complain_of_value(context, key->path, text, error);
 }
 
 static bool apply_to_row(const struct conf_context *context, const struct conf_key *key,
@@ -73,6 +78,8 @@ bool conf_apply(const struct conf_context *context, const char *path, const char
         return conf_pool_apply(context, path, text);
     if (strncmp(path, CONF_QUEUE_PREFIX, strlen(CONF_QUEUE_PREFIX)) == 0)
         return conf_queue_apply(context, path, text);
+    if (strncmp(path, CONF_CRON_PREFIX, strlen(CONF_CRON_PREFIX)) == 0)
+        return conf_cron_apply(context, path, text);
     if (conf_is_group(path))
         conf_complain(context, "`%s` is a group of options, not an option", path);
     else
@@ -220,6 +227,7 @@ struct options *options_load(const struct conf_input *input, struct buf *errors)
         apply_environment(&context, input->environ);
     apply_sets(&context, input->sets, CONF_ARGUMENT, "--set");
     apply_sets(&context, input->runtime, CONF_RUNTIME, "ctl");
+    conf_cron_settle(&context);
     if (errors->length == before) {
         conf_settle(options);
         return options;

@@ -102,6 +102,9 @@ void options_show(const struct options *options, const struct conf_key *key,
                   struct buf *out);
 /* jobs.pools and jobs.queues, which have no rows: one line for each. */
 void options_show_queues(const struct options *options, struct buf *out);
+/* The same for jobs.cron. */
+void options_show_cron(const struct options *options, struct buf *out);
+bool options_same_cron(const struct options *a, const struct options *b);
 void options_show_pools(const struct options *options, struct buf *out);
 struct conf_source options_pools_source(const struct options *options);
 /* Rows whose values differ are what a reload has to apply. */

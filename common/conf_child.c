@@ -73,6 +73,19 @@ static void put_queues(struct buf *out, const struct options *options)
     }
 }
 
+static void put_cron(struct buf *out, const struct options *options)
+{
+    for (size_t i = 0; i < options->jobs.cron_count; i++) {
+        const struct cron_options *entry = &options->jobs.cron[i];
+        struct conf_source source = { (enum conf_origin)entry->origin, entry->where };
+        struct buf prefix = BUF_HEAP;
+
+        buf_addf(&prefix, CONF_CRON_PREFIX "%s", entry->name);
+        put_fields(out, buf_text(&prefix), entry, conf_cron_fields, &source);
+        buf_done(&prefix);
+    }
+}
+
 static bool write_all(int fd, const char *data, size_t length)
 {
     while (length > 0) {
@@ -109,6 +122,7 @@ static _Noreturn void parse_and_report(const struct conf_input *input, int fd)
         if (options->state->pools_source.origin != CONF_BUILT_IN)
             put_pools(&out, options);
         put_queues(&out, options);
+        put_cron(&out, options);
     }
     _exit(write_all(fd, out.data, out.length) ? 0 : 1);
 }

@@ -131,6 +131,9 @@ static void take_group(struct conf_context *context, const char *file,
         conf_pools_begin(context);
     else if (strncmp(path, "jobs.pools.", 11) == 0 && !conf_pool_declare(context, path))
         return;
+    else if (strncmp(path, CONF_CRON_PREFIX, strlen(CONF_CRON_PREFIX)) == 0 &&
+             !conf_cron_declare(context, path))
+        return;
     walk(context, file, setting, path);
 }
 

@@ -40,6 +40,9 @@ struct conf_context {
 bool conf_apply(const struct conf_context *context, const char *path, const char *text);
 void conf_complain(const struct conf_context *context, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* "`path` error; it is ..." */
+void conf_complain_of_value(const struct conf_context *context, const char *path,
+                            const char *text, const char *error);
 
 /* Text to field; NULL or what is wrong (static or in the arena). */
 const char *conf_value_parse(struct options *options, const struct conf_key *key,
@@ -112,6 +115,15 @@ bool conf_pool_declare(const struct conf_context *context, const char *path);
 /* CPUs that the control groups below `root` leave the process of `list`
  * (/proc/self/cgroup); 0: as many as there are. */
 double conf_cgroup_cpus(const char *root, const char *list);
+
+/* jobs.cron.<name>.<field>; an entry as a group without a field; and, once all is read,
+ * whether every entry says what and when. */
+#define CONF_CRON_PREFIX "jobs.cron."
+extern const struct conf_key conf_cron_fields[];
+bool conf_cron_apply(const struct conf_context *context, const char *path,
+                     const char *text);
+bool conf_cron_declare(const struct conf_context *context, const char *path);
+void conf_cron_settle(const struct conf_context *context);
 
 #define CONF_FIELD(options, key, type) \
     ((type *)(void *)((char *)(options) + (key)->field))

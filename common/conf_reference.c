@@ -60,6 +60,32 @@ static const char pools[] =
     "    #     shared: { unknown = \"leave\"; };\n"
     "    # };\n";
 
+static const char cron[] =
+    "\n"
+    "    # Jobs by the clock, each with a name of its own. Several servers: each due "
+    "time\n"
+    "    # is served exactly once. `forkmark jobs cron` shows them. [live]\n"
+    "    #   schedule: minute, hour, day of month, month, day of week, as \"30 3 * * "
+    "mon-fri\",\n"
+    "    #     or @hourly, @daily, @weekly, @monthly, @yearly\n"
+    "    #   zone: time zone of the schedule; default \"UTC\"\n"
+    "    #   function: its name, as producers write it\n"
+    "    #   args, kwargs: JSON, as \"[1, true]\" and \"{ \\\"a\\\": 1 }\"; default "
+    "none\n"
+    "    #   queue: default \"default\"; at_front: default false\n"
+    "    #   timeout, result_ttl, failure_ttl: seconds; default as for any job\n"
+    "    #   retries: default 0; retry_intervals: [ \"10\", \"60\" ] seconds\n"
+    "    #   catch_up: how late a time that was missed (no scheduler ran) is made up "
+    "for,\n"
+    "    #     once however many were missed; default \"1h\"\n"
+    "    #   enabled: default true\n"
+    "    # cron:\n"
+    "    # {\n"
+    "    #     nightly: { schedule = \"30 3 * * *\"; zone = \"Europe/Berlin\"; function "
+    "= "
+    "\"mail.report\"; };\n"
+    "    # };\n";
+
 static const char *const type_words[] = {
     [CONF_BOOL] = "true or false",
     [CONF_INT] = "number",
@@ -152,7 +178,7 @@ void conf_write_reference(struct buf *out)
 
             buf_addf(out, "\n%.*s:\n{", length, keys[i].path);
             if (strncmp(keys[i].path, "jobs.", 5) == 0)
-                buf_adds(out, pools);
+                buf_addf(out, "%s%s", pools, cron);
         }
         add_option(out, defaults, &keys[i]);
         if (i + 1 == count || !is_same_group(&keys[i], &keys[i + 1]))

@@ -39,6 +39,23 @@ struct queue_options {
     int unknown; /* enum unknown_job */
 };
 
+/* jobs.cron.<name> { schedule = "30 3 * * *"; function = "..."; } */
+struct cron_options {
+    char *name;
+    char *schedule, *zone; /* cron.h's expression; "Europe/Berlin" */
+    char *function, *queue;
+    char *args, *kwargs;             /* JSON: an array, an object */
+    int64_t timeout;                 /* seconds; 0 = jobs.default_timeout */
+    int64_t result_ttl, failure_ttl; /* seconds; -2 = jobs.result_ttl, .failure_ttl */
+    int64_t retries;
+    struct conf_list retry_intervals; /* seconds */
+    uint64_t catch_up;                /* how late a missed time is made up for */
+    bool at_front, enabled;
+    char *where;   /* of its first mention: "forkmark.conf:12" */
+    int origin;    /* enum conf_origin */
+    bool is_wrong; /* one of its fields was complained of */
+};
+
 struct options {
     struct {
         struct conf_count workers;  /* HTTP workers. WEB_CONCURRENCY */
@@ -123,6 +140,8 @@ struct options {
     struct {
         struct pool_options *pools; /* jobs.pools; at least one unless workers only */
         size_t pool_count;
+        struct cron_options *cron;
+        size_t cron_count;
         struct queue_options *queues; /* jobs.queues: those that are configured */
         size_t queue_count;
         int64_t default_timeout; /* 180 s, as a number of seconds, as RQ stores it */

@@ -23,6 +23,13 @@ static const struct cli_command commands[] = {
               "`stop`.",
       .least_args = 1,
       .run = cli_cancel },
+    { .name = "cron",
+      .usage = "[--json]",
+      .summary = "jobs by the clock: schedule, last and next time",
+      .help =
+          "The entries of this configuration's jobs.cron. `last` is the due time that "
+          "was served last, by whichever server; times are those of the entry's zone.",
+      .run = cli_cron },
     { .name = "empty",
       .usage = "QUEUE",
       .summary = "delete every waiting job of a queue",

@@ -2,7 +2,7 @@
  * cli_parts.h - what the files of `forkmark jobs` share.
  *
  * cli.c: the commands' table and their task; cli_show.c: those that look;
- * cli_change.c: those that change.
+ * cli_change.c: those that change; cli_cron.c: jobs.cron.
  */
 #ifndef FORKMARK_JOBS_CLI_PARTS_H
 #define FORKMARK_JOBS_CLI_PARTS_H
@@ -50,6 +50,7 @@ int cli_queues(struct cli *cli, struct conf_list *ret);
 /* What went wrong with the call of this command. */
 int cli_usage(struct cli *cli, const char *what);
 
+int cli_cron(struct cli *cli);
 int cli_info(struct cli *cli);
 int cli_list(struct cli *cli);
 int cli_show(struct cli *cli);

@@ -5,7 +5,7 @@
  * again before it has ended. Due jobs are enqueued for the queues this scheduler leads;
  * upkeep is done for those that no other forkmark leads. What concerns no queue
  * (outbox, sweeps, groups) is a matter of whoever holds forkmark's own lock: RQ's may be
- * held by RQ.
+ * held by RQ. Cron entries need no leader (cron.h).
  */
 #include "jobs/scheduler.h"
 #include "common/arena.h"
@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/task.h"
 #include "jobs/connections.h"
+#include "jobs/cron.h"
 #include "jobs/outbox.h"
 #include "jobs/rq/maintenance.h"
 #include "jobs/rq/scheduler_lock.h"
@@ -39,6 +40,7 @@ struct scheduler {
     struct redis *redis;
     struct pg *pg;
     struct rq_scheduler lock;
+    struct cron_table *cron;
     struct led_queue *queues;
     size_t queue_count, queue_room;
     bool is_full; /* said already */
@@ -161,6 +163,11 @@ static int enqueue_due(struct scheduler *s)
     return rc;
 }
 
+static int enqueue_cron(struct scheduler *s)
+{
+    return cron_table_run(s->cron, s->redis);
+}
+
 static int maintain(struct scheduler *s)
 {
     struct conf_list tended = queue_names(s, TENDED_QUEUES);
@@ -216,6 +223,7 @@ static struct duty {
 } duties[] = {
     { .name = "lead", .run = lead, .every_ms = 1000 },
     { .name = "due jobs", .run = enqueue_due, .every_ms = 1000, .first_ms = 100 },
+    { .name = "cron", .run = enqueue_cron, .every_ms = 500, .first_ms = 100 },
     { .name = "maintenance", .run = maintain, .every_ms = 30000, .first_ms = 200 },
     { .name = "tidying", .run = tidy, .every_ms = 600000, .first_ms = 300 },
     { .name = "outbox", .run = flush_outbox, .every_ms = 2000, .first_ms = 500 },
@@ -337,6 +345,7 @@ int scheduler_run(const struct role_context *context)
     scheduler_init(&s->lock, s->redis);
     if (asprintf(&s->chores_key, "%sscheduler-lock", context->options->redis.prefix) < 0)
         fatal("out of memory");
+    s->cron = cron_table_new(context->options);
     add_configured_queues(s);
     set_due_times(context->options);
     role_watch(context, leave, leave, s);
@@ -347,6 +356,7 @@ int scheduler_run(const struct role_context *context)
     redis_free(s->redis);
     for (size_t i = 0; i < s->queue_count; i++)
         free(s->queues[i].name);
+    cron_table_free(s->cron);
     free(s->queues);
     free(s->chores_key);
     return 0;

@@ -1,5 +1,5 @@
 /*
- * scheduler.h - the role with the clock: due jobs, upkeep, outbox, sweeps.
+ * scheduler.h - the role with the clock: due jobs, cron, upkeep, outbox, sweeps.
  *
  * One per server; across servers one leads per queue, by RQ's own lock.
  */

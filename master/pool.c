@@ -519,5 +519,11 @@ void pools_configure(struct master *m, const struct options *before)
     for (size_t i = 0; i < now->jobs.pool_count; i++)
         configure(m, &role_consumer, now->jobs.pools[i].name,
                   conf_count_value(&now->jobs.pools[i].consumers));
+    if (before && !options_same_cron(before, now)) {
+        struct pool *scheduler = pool_find(m, "scheduler");
+
+        if (scheduler)
+            scheduler->generation++;
+    }
     configure(m, &role_scheduler, "scheduler", now->jobs.scheduler ? 1 : 0);
 }

@@ -236,6 +236,31 @@ int queue_push_many(struct redis *redis, const struct job_spec *specs, size_t co
     return pushed;
 }
 
+int queue_push_cron(struct redis *redis, const struct job_spec *spec,
+                    struct cron_push *cron)
+{
+    struct rq_args args = RQ_ARGS;
+    redisReply *reply;
+
+    rq_arg_now(&args);
+    rq_arg(&args, cron->key);
+    rq_arg_int(&args, cron->due);
+    rq_arg_int(&args, cron->grace_s);
+    rq_arg_int(&args, cron->since);
+    if (spec)
+        add_job(&args, spec, spec->id);
+    int rc = rq_run(redis, RQ_CRON, &args, &reply);
+    if (rc < 0)
+        return rc;
+    const char *what = rq_reply_text(reply, 0);
+    cron->now = rq_reply_int(reply, 1);
+    cron->last_due = rq_reply_int(reply, 2);
+    return strcmp(what, "pushed") == 0  ? CRON_PUSHED
+           : strcmp(what, "early") == 0 ? CRON_EARLY
+           : strcmp(what, "late") == 0  ? CRON_LATE
+                                        : CRON_SERVED;
+}
+
 static int cancel(struct redis *redis, const char *queue, const char *job_id, bool wholly)
 {
     struct rq_args args = RQ_ARGS;

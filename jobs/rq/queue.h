@@ -102,6 +102,26 @@ struct job_pushed {
 int queue_push_many(struct redis *redis, const struct job_spec *specs, size_t count,
                     struct job_pushed *ret);
 
+/*
+ * The job of a cron entry for one due time (cron.lua): of all servers that try, one
+ * pushes it. `spec` has an id; NULL: only a look, so that the entry is known from now on.
+ */
+struct cron_push {
+    const char *key;       /* where Redis keeps what was served */
+    int64_t due, grace_s;  /* not after so many seconds more */
+    int64_t since;         /* since when the caller knows the entry, by Redis' clock */
+    int64_t now, last_due; /* out: Redis' time, and the last time that was served */
+};
+enum cron_outcome {
+    CRON_SERVED, /* by somebody else (or looked at) */
+    CRON_PUSHED,
+    CRON_EARLY, /* by Redis' clock it is not due yet */
+    CRON_LATE,  /* passed over */
+};
+/* enum cron_outcome, or an error. */
+int queue_push_cron(struct redis *redis, const struct job_spec *spec,
+                    struct cron_push *cron);
+
 /* Takes a waiting job out and deletes it (bookmark deleted). 1 removed, 0 not waiting,
  * or an error. */
 int queue_cancel(struct redis *redis, const char *queue, const char *job_id);

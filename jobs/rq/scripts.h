@@ -16,6 +16,7 @@ enum rq_script {
     RQ_BIRTH,
     RQ_CANCEL,
     RQ_CLAIM,
+    RQ_CRON,
     RQ_DEATH,
     RQ_DUE,
     RQ_EMPTY,
