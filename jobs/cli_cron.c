@@ -92,7 +92,7 @@ static const char *from_now(int64_t at)
         int64_t seconds;
         const char *unit;
     } units[] = { { 86400, "d" }, { 3600, "h" }, { 60, "min" }, { 1, "s" } };
-    int64_t left = at - clock_unix();
+    int64_t left = at == CRON_NEVER ? 0 : at - clock_unix();
 
     for (size_t i = 0; at != CRON_NEVER && i < sizeof(units) / sizeof(units[0]); i++) {
         if (left >= 2 * units[i].seconds || units[i].seconds == 1)

@@ -87,6 +87,17 @@ static const struct value *json_of(const char *text)
     return value_from_json(task_arena(), text, strlen(text), &ignored);
 }
 
+/* RQ's arguments are a tuple. */
+static const struct value *args_of(const char *text)
+{
+    const struct value *list = json_of(text);
+    struct value *args = value_container(task_arena(), VALUE_TUPLE);
+
+    for (size_t i = 0; list && i < list->list.count; i++)
+        value_add(task_arena(), args, list->list.items[i]);
+    return args;
+}
+
 /* Of the last so many seconds: nobody waits longer for a time that was missed. */
 static int64_t grace_of(const struct cron_entry *entry)
 {
@@ -103,7 +114,7 @@ static void describe_job(const struct cron_table *table, const struct cron_entry
         .id = arena_printf(task_arena(), "cron_%s_%lld", o->name, (long long)due),
         .queue = o->queue,
         .function = o->function,
-        .args = json_of(o->args),
+        .args = args_of(o->args),
         .kwargs = json_of(o->kwargs),
         .timeout_s = o->timeout ? o->timeout : table->options->jobs.default_timeout,
         .result_ttl_s =
@@ -115,7 +126,8 @@ static void describe_job(const struct cron_table *table, const struct cron_entry
         .at_front = o->at_front,
     };
     for (size_t i = 0; i < o->retry_intervals.count && i < MAX_INTERVALS; i++)
-        intervals[ret->retry_interval_count++] = atoi(o->retry_intervals.items[i]);
+        intervals[ret->retry_interval_count++] =
+            (int)strtol(o->retry_intervals.items[i], NULL, 10);
 }
 
 static void say(const struct cron_entry *entry, int outcome, int64_t due,

@@ -2,10 +2,10 @@
 # What takes too long for tests/run.sh: an hour at most, ends by itself.
 #
 #   sh tests/long.sh            everything
-#   sh tests/long.sh streams    only these: streams outages reload fuzz valgrind
+#   sh tests/long.sh streams    only these: streams outages reload schedulers fuzz valgrind
 set -u
 cd "$(dirname "$0")/.."
-parts=${*:-streams outages reload fuzz valgrind}
+parts=${*:-streams outages reload schedulers fuzz valgrind}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 python=/usr/bin/python3
 failed=0
@@ -20,6 +20,7 @@ pytest="$python -m pytest -q -s -p no:cacheprovider"
 wants streams && run $pytest tests/long/test_streams.py
 wants outages && run $pytest tests/long/test_outages_full.py
 wants reload && run $pytest tests/long/test_reload_under_load.py
+wants schedulers && run $pytest tests/long/test_schedulers.py
 
 if wants fuzz; then
     cmake --preset fuzz >/dev/null && cmake --build build-fuzz --target fuzz_targets >/dev/null || exit 1
