@@ -10,7 +10,6 @@
 #include "common/task.h"
 #include "jobs/cli_parts.h"
 #include "jobs/cron.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,34 +84,44 @@ static const char *local_time(const struct cron_row *row, int64_t at)
                         minute % 60, zone_abbreviation(row->zone, at));
 }
 
-/* "in 5 h" */
 static const char *from_now(int64_t at)
 {
-    static const struct {
-        int64_t seconds;
-        const char *unit;
-    } units[] = { { 86400, "d" }, { 3600, "h" }, { 60, "min" }, { 1, "s" } };
-    int64_t left = at == CRON_NEVER ? 0 : at - clock_unix();
+    int64_t left = at - clock_unix();
 
-    for (size_t i = 0; at != CRON_NEVER && i < sizeof(units) / sizeof(units[0]); i++) {
-        if (left >= 2 * units[i].seconds || units[i].seconds == 1)
-            return arena_printf(task_arena(), "in %lld %s",
-                                (long long)(left > 0 ? left / units[i].seconds : 0),
-                                units[i].unit);
-    }
-    return "disabled";
+    if (at == CRON_NEVER)
+        return "disabled";
+    return arena_printf(task_arena(), "in %s", cli_span((double)(left > 0 ? left : 0)));
 }
 
-static void print_row(const struct cron_row *row)
+static void write_rows(struct cli *cli, const struct cron_row *rows, size_t count)
 {
-    const struct cron_options *o = row->options;
+    static const struct cli_column columns[] = {
+        { "name", false }, { "schedule", false }, { "zone", false },  { "last", false },
+        { "next", false }, { "due", true },       { "queue", false }, { "job", false },
+    };
+    struct cli_table table = { .columns = columns,
+                               .column_count = sizeof(columns) / sizeof(columns[0]) };
 
-    printf("%-20s %-20s %-20s %-22s %-22s %-9s %s\n", o->name, o->schedule, o->zone,
-           local_time(row, row->last), local_time(row, row->next), from_now(row->next),
-           arena_printf(task_arena(), "%s: %s", o->queue, o->function));
-    if (row->missed > row->last)
-        printf("%-20s what was due at %s was passed over (catch_up)\n", "",
-               local_time(row, row->missed));
+    for (size_t i = 0; i < count; i++) {
+        const struct cron_options *o = rows[i].options;
+
+        cli_cell(&table, o->name, CLI_PLAIN);
+        cli_cell(&table, o->schedule, CLI_PLAIN);
+        cli_cell(&table, o->zone, CLI_PLAIN);
+        cli_cell(&table, local_time(&rows[i], rows[i].last), CLI_PLAIN);
+        cli_cell(&table, local_time(&rows[i], rows[i].next), CLI_PLAIN);
+        cli_cell(&table, from_now(rows[i].next),
+                 rows[i].next == CRON_NEVER ? CLI_DIM : CLI_PLAIN);
+        cli_cell(&table, o->queue, CLI_PLAIN);
+        cli_cell(&table, cli_clean(o->function), CLI_PLAIN);
+    }
+    cli_table_write(&table, &cli->paper);
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].missed > rows[i].last)
+            cli_write(&cli->paper, CLI_YELLOW,
+                      "%s: what was due at %s was passed over (catch_up)\n",
+                      rows[i].options->name, local_time(&rows[i], rows[i].missed));
+    }
 }
 
 /* Times as in the API; null where there is none. */
@@ -150,8 +159,7 @@ int cli_cron(struct cli *cli)
 {
     size_t count = cli->options->jobs.cron_count;
     struct cron_row *rows = arena_array(task_arena(), count + 1, sizeof(*rows));
-    struct buf text = BUF_IN(task_arena());
-    struct json_writer w = { .out = &text };
+    struct json_writer w = { .out = cli->paper.out };
 
     for (size_t i = 0; i < count; i++) {
         int rc = read_row(cli, &cli->options->jobs.cron[i], &rows[i]);
@@ -163,16 +171,11 @@ int cli_cron(struct cli *cli)
         for (size_t i = 0; i < count; i++)
             put_row(&w, &rows[i]);
         json_end_array(&w);
-        puts(buf_text(&text));
-        return 0;
+        buf_addc(cli->paper.out, '\n');
+    } else if (count == 0) {
+        cli_write(&cli->paper, CLI_YELLOW, "No entries: jobs.cron names none.\n");
+    } else {
+        write_rows(cli, rows, count);
     }
-    if (count == 0) {
-        puts("no entries: jobs.cron names none");
-        return 0;
-    }
-    printf("%-20s %-20s %-20s %-22s %-22s %-9s %s\n", "name", "schedule", "zone", "last",
-           "next", "", "job");
-    for (size_t i = 0; i < count; i++)
-        print_row(&rows[i]);
     return 0;
 }

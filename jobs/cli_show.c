@@ -1,5 +1,5 @@
 /*
- * cli_show.c - the commands of `forkmark jobs` that look: readable at 3 a.m.
+ * cli_show.c - `forkmark jobs show`: everything that Redis' books say about one job.
  */
 #include "common/arena.h"
 #include "common/buf.h"
@@ -7,448 +7,405 @@
 #include "common/json.h"
 #include "common/task.h"
 #include "jobs/cli_parts.h"
-#include "jobs/rq/base64.h"
+#include "jobs/rq/job_state.h"
 #include "jobs/rq/payload.h"
 #include "jobs/rq/scripts.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char *const cli_registry_names[CLI_REGISTRY_COUNT] = {
-    [CLI_WAITING] = "waiting",   [CLI_STARTED] = "started", [CLI_SCHEDULED] = "scheduled",
-    [CLI_DEFERRED] = "deferred", [CLI_FAILED] = "failed",   [CLI_FINISHED] = "finished",
-    [CLI_CANCELED] = "canceled",
+#define MOST_RESULTS 10 /* RQ keeps about so many */
+#define REPR_LENGTH  4000
+#define LABEL        "%-14s"
+
+struct shown {
+    const char *id;
+    const redisReply *hash;
+    struct job_state state;
+    struct call call;
+    const char *unreadable; /* why the call is; NULL: it is not */
+    const struct value *meta;
+    struct rq_result *results;
+    int result_count;
+    long long ttl;     /* of the hash; -1: kept */
+    long long place;   /* in its queue, from 1; 0: not there */
+    long long waiting; /* jobs in its queue */
+    double due;        /* 0: not scheduled */
+    long long executions;
+    struct job_state *dependencies;
+    size_t dependency_count;
+    const redisReply *dependents;
 };
 
-const char *cli_registry_key(enum cli_registry registry, const char *queue)
+/* ---- reading ---- */
+
+static const redisReply *field_of(const struct shown *job, const char *name)
 {
-    static const char *const names[CLI_REGISTRY_COUNT] = {
-        [CLI_WAITING] = "queue",       [CLI_STARTED] = "wip",
-        [CLI_SCHEDULED] = "scheduled", [CLI_DEFERRED] = "deferred",
-        [CLI_FAILED] = "failed",       [CLI_FINISHED] = "finished",
-        [CLI_CANCELED] = "canceled",
-    };
-
-    return arena_printf(task_arena(), "rq:%s:%s", names[registry], queue);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-int cli_queues(struct cli *cli, struct conf_list *ret)
-{
-    static const char prefix[] = "rq:queue:";
-    redisReply *reply;
-
-    *ret = (struct conf_list){ 0 };
-    if (cli->queue) {
-        ret->items = arena_array(task_arena(), 2, sizeof(char *));
-        ret->items[ret->count++] = arena_strdup(task_arena(), cli->queue);
-        return 0;
-    }
-    int rc = redis_call(cli->redis, &reply, "SMEMBERS rq:queues");
-    if (rc < 0)
-        return rc;
-    ret->items = arena_array(task_arena(), reply->elements + 1, sizeof(char *));
-    for (size_t i = 0; i < reply->elements; i++) {
-        const char *key = rq_reply_text(reply, i);
-
-        if (strncmp(key, prefix, strlen(prefix)) == 0)
-            ret->items[ret->count++] = reply->element[i]->str + strlen(prefix);
-    }
-    qsort(ret->items, ret->count, sizeof(char *), by_name);
-    return 0;
-}
-
-/* "3 s", "12 min", "5 h", "2 d" since a time of a hash; "-" when there is none. */
-static const char *age_of(const char *time)
-{
-    int64_t then;
-
-    if (!*time || clock_parse(time, strlen(time), &then) < 0)
-        return "-";
-    long long seconds = (long long)((clock_unix_us() - then) / 1000000);
-    if (seconds < 120)
-        return arena_printf(task_arena(), "%lld s", seconds);
-    if (seconds < 7200)
-        return arena_printf(task_arena(), "%lld min", seconds / 60);
-    if (seconds < 172800)
-        return arena_printf(task_arena(), "%lld h", seconds / 3600);
-    return arena_printf(task_arena(), "%lld d", seconds / 86400);
-}
-
-/* ---- info ---- */
-
-struct queue_row {
-    const char *name;
-    long long counts[CLI_REGISTRY_COUNT];
-    const char *oldest; /* enqueued_at of the first waiting job, or "" */
-};
-
-static int read_queue(struct cli *cli, const char *name, struct queue_row *ret)
-{
-    struct redis_batch *batch = redis_batch_new(cli->redis);
-    redisReply **replies;
-    redisReply *time;
-    size_t count;
-
-    for (int i = 0; i < CLI_REGISTRY_COUNT; i++)
-        redis_batch_add(batch, i == CLI_WAITING ? "LLEN %s" : "ZCARD %s",
-                        cli_registry_key((enum cli_registry)i, name));
-    redis_batch_add(batch, "LINDEX %s 0", cli_registry_key(CLI_WAITING, name));
-    int rc = redis_batch_run(batch, &replies, &count);
-    if (rc < 0)
-        return rc;
-    *ret = (struct queue_row){ .name = name, .oldest = "" };
-    for (int i = 0; i < CLI_REGISTRY_COUNT; i++)
-        ret->counts[i] = replies[i]->integer;
-    if (replies[CLI_REGISTRY_COUNT]->type != REDIS_REPLY_STRING)
-        return 0;
-    rc = redis_call(cli->redis, &time, "HGET rq:job:%s enqueued_at",
-                    replies[CLI_REGISTRY_COUNT]->str);
-    if (rc == 0 && time->str)
-        ret->oldest = time->str;
-    return rc;
-}
-
-static void print_queues(const struct queue_row *rows, size_t count)
-{
-    printf("%-20s", "queue");
-    for (int i = 0; i < CLI_REGISTRY_COUNT; i++)
-        printf(" %9s", cli_registry_names[i]);
-    printf(" %9s\n", "oldest");
-    for (size_t i = 0; i < count; i++) {
-        printf("%-20s", rows[i].name);
-        for (int k = 0; k < CLI_REGISTRY_COUNT; k++)
-            printf(" %9lld", rows[i].counts[k]);
-        printf(" %9s\n", age_of(rows[i].oldest));
-    }
-    if (count == 0)
-        puts("(no queues yet)");
-}
-
-struct worker_row {
-    const char *name, *queues, *state, *job, *pid, *host, *version, *heartbeat;
-    long long done, failed;
-};
-
-enum { QUEUES, STATE, JOB, PID, HOST, VERSION, HEARTBEAT, DONE, FAILED, BIRTH };
-
-static bool serves(const char *queues, const char *queue)
-{
-    size_t length = queue ? strlen(queue) : 0;
-
-    if (!queue)
-        return true;
-    for (const char *at = queues; (at = strstr(at, queue)) != NULL; at += length) {
-        if ((at == queues || at[-1] == ',') && (at[length] == ',' || !at[length]))
-            return true;
-    }
-    return false;
-}
-
-/* Those of --queue, or all; in the arena. Records that expired are passed over. */
-static int read_workers(struct cli *cli, struct worker_row **ret, size_t *ret_count)
-{
-    redisReply *keys;
-    redisReply **records;
-    size_t count;
-    int rc = redis_call(cli->redis, &keys, "SORT rq:workers ALPHA");
-
-    *ret = NULL;
-    *ret_count = 0;
-    if (rc < 0 || keys->elements == 0)
-        return rc;
-    struct redis_batch *batch = redis_batch_new(cli->redis);
-    for (size_t i = 0; i < keys->elements; i++)
-        redis_batch_add(batch,
-                        "HMGET %s queues state current_job pid hostname python_version "
-                        "last_heartbeat successful_job_count failed_job_count birth",
-                        rq_reply_text(keys, i));
-    rc = redis_batch_run(batch, &records, &count);
-    if (rc < 0)
-        return rc;
-    *ret = arena_array(task_arena(), count, sizeof(**ret));
-    for (size_t i = 0; i < count; i++) {
-        const redisReply *record = records[i];
-
-        if (!*rq_reply_text(record, BIRTH) ||
-            !serves(rq_reply_text(record, QUEUES), cli->queue))
-            continue;
-        (*ret)[(*ret_count)++] = (struct worker_row){
-            .name = rq_reply_text(keys, i) + strlen("rq:worker:"),
-            .queues = rq_reply_text(record, QUEUES),
-            .state = rq_reply_text(record, STATE),
-            .job = rq_reply_text(record, JOB),
-            .pid = rq_reply_text(record, PID),
-            .host = rq_reply_text(record, HOST),
-            .version = rq_reply_text(record, VERSION),
-            .heartbeat = rq_reply_text(record, HEARTBEAT),
-            .done = rq_reply_int(record, DONE),
-            .failed = rq_reply_int(record, FAILED),
-        };
-    }
-    return 0;
-}
-
-static void print_workers(const struct worker_row *rows, size_t count)
-{
-    printf("%-32s %-9s %-22s %8s %8s %8s  %s\n", "worker", "state", "queues", "done",
-           "failed", "seen", "job");
-    for (size_t i = 0; i < count; i++)
-        printf("%-32s %-9s %-22s %8lld %8lld %8s  %s\n", rows[i].name, rows[i].state,
-               rows[i].queues, rows[i].done, rows[i].failed, age_of(rows[i].heartbeat),
-               *rows[i].job ? rows[i].job : "-");
-    if (count == 0)
-        puts("(nobody works)");
-}
-
-static void print_info_json(const struct queue_row *queues, size_t queue_count,
-                            const struct worker_row *workers, size_t worker_count)
-{
-    struct buf out = BUF_IN(task_arena());
-    struct json_writer w = { .out = &out };
-
-    json_begin_object(&w, NULL);
-    json_begin_array(&w, "queues");
-    for (size_t i = 0; i < queue_count; i++) {
-        json_begin_object(&w, NULL);
-        json_put_text(&w, "name", queues[i].name);
-        for (int k = 0; k < CLI_REGISTRY_COUNT; k++)
-            json_put_int(&w, cli_registry_names[k], queues[i].counts[k]);
-        json_put_text(&w, "oldest", *queues[i].oldest ? queues[i].oldest : NULL);
-        json_end_object(&w);
-    }
-    json_end_array(&w);
-    json_begin_array(&w, "workers");
-    for (size_t i = 0; i < worker_count; i++) {
-        json_begin_object(&w, NULL);
-        json_put_text(&w, "name", workers[i].name);
-        json_put_text(&w, "state", workers[i].state);
-        json_put_text(&w, "queues", workers[i].queues);
-        json_put_text(&w, "job", *workers[i].job ? workers[i].job : NULL);
-        json_put_int(&w, "done", workers[i].done);
-        json_put_int(&w, "failed", workers[i].failed);
-        json_end_object(&w);
-    }
-    json_end_array(&w);
-    json_end_object(&w);
-    puts(buf_text(&out));
-}
-
-int cli_info(struct cli *cli)
-{
-    struct conf_list names;
-    struct worker_row *workers;
-    size_t worker_count;
-    redisReply *suspended;
-    int rc = cli_queues(cli, &names);
-
-    if (rc < 0)
-        return rc;
-    struct queue_row *rows = arena_array(task_arena(), names.count, sizeof(*rows));
-    for (size_t i = 0; rc >= 0 && i < names.count; i++)
-        rc = read_queue(cli, names.items[i], &rows[i]);
-    if (rc >= 0)
-        rc = read_workers(cli, &workers, &worker_count);
-    if (rc >= 0)
-        rc = redis_call(cli->redis, &suspended, "EXISTS rq:suspended");
-    if (rc < 0)
-        return rc;
-    if (cli->is_json) {
-        print_info_json(rows, names.count, workers, worker_count);
-        return 0;
-    }
-    print_queues(rows, names.count);
-    putchar('\n');
-    print_workers(workers, worker_count);
-    if (suspended->integer)
-        puts("\nSUSPENDED: nobody starts a job until `forkmark jobs resume`.");
-    return 0;
-}
-
-int cli_workers(struct cli *cli)
-{
-    struct worker_row *rows;
-    size_t count;
-    int rc = read_workers(cli, &rows, &count);
-
-    if (rc < 0)
-        return rc;
-    print_workers(rows, count);
-    for (size_t i = 0; i < count; i++)
-        printf("  %s: pid %s on %s, %s\n", rows[i].name, rows[i].pid, rows[i].host,
-               rows[i].version);
-    return 0;
-}
-
-/* ---- list ---- */
-
-static int list_queue(struct cli *cli, enum cli_registry registry, const char *queue)
-{
-    struct redis_batch *batch = redis_batch_new(cli->redis);
-    redisReply *ids;
-    redisReply **jobs;
-    size_t count;
-    int rc = redis_call(cli->redis, &ids,
-                        registry == CLI_WAITING ? "LRANGE %s 0 %lld" : "ZRANGE %s 0 %lld",
-                        cli_registry_key(registry, queue), (long long)cli->limit - 1);
-
-    if (rc < 0 || ids->elements == 0)
-        return rc;
-    for (size_t i = 0; i < ids->elements; i++)
-        redis_batch_add(batch, "HMGET rq:job:%s description created_at",
-                        rq_reply_text(ids, i));
-    rc = redis_batch_run(batch, &jobs, &count);
-    for (size_t i = 0; rc >= 0 && i < count; i++)
-        printf("%-40s %-12s %8s  %s\n", rq_reply_text(ids, i), queue,
-               age_of(rq_reply_text(jobs[i], 1)), rq_reply_text(jobs[i], 0));
-    return rc;
-}
-
-int cli_list(struct cli *cli)
-{
-    struct conf_list queues;
-    int registry = CLI_WAITING;
-
-    while (cli->state && registry < CLI_REGISTRY_COUNT &&
-           strcmp(cli->state, cli_registry_names[registry]) != 0)
-        registry++;
-    if (registry == CLI_REGISTRY_COUNT)
-        return cli_usage(cli, "there is no such state");
-    if (cli->limit == 0)
-        return cli_usage(cli, "--limit wants 1 or more");
-    int rc = cli_queues(cli, &queues);
-    for (size_t i = 0; rc >= 0 && i < queues.count; i++)
-        rc = list_queue(cli, (enum cli_registry)registry, queues.items[i]);
-    return rc;
-}
-
-/* ---- show ---- */
-
-static const char *field_of(const redisReply *hash, const char *name, size_t *ret_length)
-{
-    for (size_t i = 0; i + 1 < hash->elements; i += 2) {
-        if (strcmp(rq_reply_text(hash, i), name) != 0)
-            continue;
-        if (ret_length)
-            *ret_length = hash->element[i + 1]->len;
-        return rq_reply_text(hash, i + 1);
+    for (size_t i = 0; i + 1 < job->hash->elements; i += 2) {
+        if (strcmp(rq_reply_text(job->hash, i), name) == 0)
+            return job->hash->element[i + 1];
     }
     return NULL;
 }
 
-/* Those an operator asks about, in the order of a job's life. */
-static const char *const shown_fields[] = {
-    "status",     "origin",      "created_at",    "enqueued_at",    "started_at",
-    "ended_at",   "worker_name", "timeout",       "retries_left",   "retry_intervals",
-    "result_ttl", "failure_ttl", "fm_deliveries", "dependency_ids", "repeats_left",
-};
+static const char *text_of(const struct shown *job, const char *name)
+{
+    const redisReply *field = field_of(job, name);
 
-static void print_value(const char *label, const struct value *value)
+    return field && field->str ? field->str : "";
+}
+
+static void read_call(struct shown *job)
+{
+    const redisReply *data = field_of(job, "data");
+    const redisReply *meta = field_of(job, "meta");
+    const char *error;
+
+    if (!data)
+        job->unreadable = "there is no data";
+    else if (!payload_read(task_arena(), data->str, data->len, &job->call, &error))
+        job->unreadable = error;
+    if (meta && meta->len > 0)
+        job->meta = meta->str[0] == '\x80'
+                        ? pickle_read(task_arena(), meta->str, meta->len, &error)
+                        : value_from_json(task_arena(), meta->str, meta->len, &error);
+}
+
+static int read_dependencies(struct cli *cli, struct shown *job)
+{
+    const char *ignored;
+    const char *text = text_of(job, "dependency_ids");
+    const struct value *ids =
+        *text ? value_from_json(task_arena(), text, strlen(text), &ignored) : NULL;
+    size_t count = ids && ids->kind == VALUE_LIST ? ids->list.count : 0;
+    const char **names = arena_array(task_arena(), count + 1, sizeof(*names));
+
+    for (size_t i = 0; i < count; i++) {
+        if (ids->list.items[i]->kind == VALUE_TEXT)
+            names[job->dependency_count++] = ids->list.items[i]->bytes.data;
+    }
+    job->dependencies =
+        arena_array(task_arena(), job->dependency_count, sizeof(*job->dependencies));
+    return job_states(cli->redis, names, job->dependency_count, false, job->dependencies);
+}
+
+/* Redis before 6.0.6 has no LPOS: then the place is not told. */
+static int read_places(struct cli *cli, struct shown *job)
+{
+    struct redis_batch *batch = redis_batch_new(cli->redis);
+    const char *queue = job->state.queue;
+    redisReply **replies;
+    size_t count;
+
+    redis_batch_add(batch, "TTL rq:job:%s", job->id);
+    redis_batch_add(batch, "LPOS rq:queue:%s %s", queue, job->id);
+    redis_batch_add(batch, "LLEN rq:queue:%s", queue);
+    redis_batch_add(batch, "ZSCORE rq:scheduled:%s %s", queue, job->id);
+    redis_batch_add(batch, "ZCARD rq:executions:%s", job->id);
+    redis_batch_add(batch, "SMEMBERS rq:job:%s:dependents", job->id);
+    int rc = redis_batch_run(batch, &replies, &count);
+    if (rc < 0)
+        return rc;
+    job->ttl = replies[0]->integer;
+    job->place = replies[1]->type == REDIS_REPLY_INTEGER ? replies[1]->integer + 1 : 0;
+    job->waiting = replies[2]->integer;
+    job->due = replies[3]->str ? strtod(replies[3]->str, NULL) : 0;
+    job->executions = replies[4]->integer;
+    job->dependents = replies[5];
+    return 0;
+}
+
+static int read_job(struct cli *cli, struct shown *job)
+{
+    redisReply *hash;
+    int rc = redis_call(cli->redis, &hash, "HGETALL rq:job:%s", job->id);
+
+    if (rc < 0)
+        return rc;
+    job->hash = hash;
+    rc = job_state(cli->redis, job->id, &job->state);
+    if (rc >= 0)
+        rc = job->result_count =
+            rq_results(cli->redis, job->id, MOST_RESULTS, &job->results);
+    if (rc >= 0)
+        rc = read_places(cli, job);
+    if (rc >= 0)
+        rc = read_dependencies(cli, job);
+    read_call(job);
+    return rc;
+}
+
+/* ---- as text ---- */
+
+/* One line a fact; facts that are not there are left out. */
+static void fact(struct cli *cli, const char *label, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void fact(struct cli *cli, const char *label, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    cli_write(&cli->paper, CLI_DIM, LABEL, label);
+    cli_write(&cli->paper, CLI_PLAIN, " %s\n",
+              cli_clean(arena_vprintf(task_arena(), format, args)));
+    va_end(args);
+}
+
+static void value_fact(struct cli *cli, const char *label, const struct value *value)
 {
     struct buf text = BUF_IN(task_arena());
 
-    value_repr(value, &text, 2000);
-    printf("%-16s %s\n", label, buf_text(&text));
+    value_repr(value, &text, REPR_LENGTH);
+    fact(cli, label, "%s", buf_text(&text));
 }
 
-static void print_call(const redisReply *hash)
+static void time_fact(struct cli *cli, const char *label, int64_t us)
 {
-    const char *error;
-    struct call call;
-    size_t length = 0;
-    const char *data = field_of(hash, "data", &length);
+    if (us)
+        fact(cli, label, "%s, %s ago", cli_moment(us), cli_age(us));
+}
 
-    if (!data || !payload_read(task_arena(), data, length, &call, &error)) {
-        printf("%-16s %s\n", "call", data ? error : "(no data)");
+static void text_fact(struct cli *cli, const struct shown *job, const char *label,
+                      const char *field)
+{
+    const char *text = text_of(job, field);
+
+    if (*text)
+        fact(cli, label, "%s", text);
+}
+
+static enum cli_colour colour_of(const char *status)
+{
+    if (strcmp(status, "failed") == 0 || strcmp(status, "stopped") == 0)
+        return CLI_RED;
+    return strcmp(status, "started") == 0 || strcmp(status, "finished") == 0 ? CLI_GREEN
+                                                                             : CLI_PLAIN;
+}
+
+/* What the status means just now. */
+static const char *more_of_status(const struct shown *job)
+{
+    const char *status = job->state.status;
+    struct arena *arena = task_arena();
+
+    if (job->due > 0) {
+        double seconds = job->due - (double)clock_unix_us() / 1e6;
+        return seconds > 0 ? arena_printf(arena, ", due in %s", cli_span(seconds))
+                           : ", due now";
+    }
+    if (job->place > 0)
+        return arena_printf(arena, ", number %lld of %lld in its queue", job->place,
+                            job->waiting);
+    if (strcmp(status, "started") == 0)
+        return job->executions > 0
+                   ? arena_printf(arena, ", for %s now", cli_age(job->state.started_us))
+                   : ", but nobody says that it runs";
+    if (strcmp(status, "queued") == 0)
+        return ", but it is not in its queue";
+    return "";
+}
+
+static void write_call(struct cli *cli, const struct shown *job)
+{
+    if (job->unreadable) {
+        fact(cli, "call", "unreadable: %s", job->unreadable);
         return;
     }
-    printf("%-16s %s%s\n", "function", call.name,
-           call.format == PAYLOAD_JSON ? " (JSON)" : "");
-    print_value("args", call.args);
-    print_value("kwargs", call.kwargs);
-    const char *meta = field_of(hash, "meta", &length);
-    const struct value *value = meta && length > 0 && meta[0] != '{'
-                                    ? pickle_read(task_arena(), meta, length, &error)
-                                : meta && length > 0
-                                    ? value_from_json(task_arena(), meta, length, &error)
-                                    : NULL;
+    fact(cli, "function", "%s%s", job->call.name,
+         job->call.format == PAYLOAD_JSON ? " (JSON)" : "");
+    value_fact(cli, "args", job->call.args);
+    value_fact(cli, "kwargs", job->call.kwargs);
+    if (job->meta)
+        value_fact(cli, "meta", job->meta);
+}
+
+static void write_lifetime(struct cli *cli, const struct shown *job)
+{
+    if (job->state.timeout_s > 0)
+        fact(cli, "timeout", "%s", cli_span((double)job->state.timeout_s));
+    else
+        fact(cli, "timeout", "none");
+    text_fact(cli, job, "retries left", "retries_left");
+    text_fact(cli, job, "  after (s)", "retry_intervals");
+    text_fact(cli, job, "repeats left", "repeats_left");
+    text_fact(cli, job, "deliveries", "fm_deliveries");
+    text_fact(cli, job, "result TTL", "result_ttl");
+    text_fact(cli, job, "failure TTL", "failure_ttl");
+    if (job->ttl >= 0)
+        fact(cli, "forgotten in", "%s", cli_span((double)job->ttl));
+}
+
+static void write_relatives(struct cli *cli, const struct shown *job)
+{
+    for (size_t i = 0; i < job->dependency_count; i++)
+        fact(cli, i == 0 ? "depends on" : "", "%s (%s)", job->dependencies[i].id,
+             job->dependencies[i].exists ? job->dependencies[i].status : "gone");
+    for (size_t i = 0; i < job->dependents->elements; i++)
+        fact(cli, i == 0 ? "waited for by" : "", "%s", rq_reply_text(job->dependents, i));
+    text_fact(cli, job, "group", "group_id");
+}
+
+static void write_lines(struct cli *cli, const char *text)
+{
+    while (*text) {
+        size_t length = strcspn(text, "\n");
+
+        cli_write(&cli->paper, CLI_PLAIN, "    %s\n", cli_clean_bytes(text, length));
+        text += length + (text[length] == '\n');
+    }
+}
+
+static void write_result(struct cli *cli, const struct rq_result *result)
+{
+    struct cli_paper *paper = &cli->paper;
+    struct buf value = BUF_IN(task_arena());
+
+    cli_write(paper, colour_of(result->what), "\n%s", result->what);
+    cli_write(paper, CLI_PLAIN, " %s, %s ago", cli_moment(result->at_us),
+              cli_age(result->at_us));
+    if (result->took_s >= 0)
+        cli_write(paper, CLI_PLAIN, ", after %s", cli_span(result->took_s));
+    if (*result->worker)
+        cli_write(paper, CLI_PLAIN, ", by %s", cli_clean(result->worker));
+    buf_addc(paper->out, '\n');
+    if (result->error) {
+        write_lines(cli, result->error);
+        return;
+    }
+    if (result->unreadable) {
+        cli_write(paper, CLI_PLAIN, "    returned what cannot be read: %s\n",
+                  cli_clean(result->unreadable));
+        return;
+    }
+    if (strcmp(result->what, "finished") != 0)
+        return;
+    if (result->value)
+        value_repr(result->value, &value, REPR_LENGTH);
+    cli_write(paper, CLI_PLAIN, "    returned %s\n",
+              result->value ? cli_clean(buf_text(&value)) : "None");
+}
+
+static void write_job(struct cli *cli, const struct shown *job)
+{
+    const struct job_state *state = &job->state;
+
+    fact(cli, "id", "%s", job->id);
+    cli_write(&cli->paper, CLI_DIM, LABEL, "status");
+    cli_write(&cli->paper, colour_of(state->status), " %s", cli_clean(state->status));
+    cli_write(&cli->paper, CLI_PLAIN, "%s\n", more_of_status(job));
+    fact(cli, "queue", "%s", state->queue);
+    write_call(cli, job);
+    text_fact(cli, job, "description", "description");
+    time_fact(cli, "created", state->created_us);
+    time_fact(cli, "enqueued", state->enqueued_us);
+    time_fact(cli, "started", state->started_us);
+    time_fact(cli, "ended", state->ended_us);
+    if (*state->worker)
+        fact(cli, "worker", "%s", state->worker);
+    write_lifetime(cli, job);
+    write_relatives(cli, job);
+    for (int i = 0; i < job->result_count; i++)
+        write_result(cli, &job->results[i]);
+}
+
+/* ---- as JSON ---- */
+
+static void put_moment(struct json_writer *w, const char *key, int64_t us)
+{
+    char text[CLOCK_TEXT_SIZE];
+
+    json_put_text(w, key, us ? clock_iso_z(us, text) : NULL);
+}
+
+static void put_value(struct json_writer *w, const char *key, const struct value *value)
+{
+    struct buf text = BUF_IN(task_arena());
+
     if (value)
-        print_value("meta", value);
+        value_to_json(value, &text);
+    json_put_raw(w, key, value ? buf_text(&text) : "null");
 }
 
-/* Base64 of the reason (zlib) or of the returned value. */
-static void print_result_text(const char *name, const char *text)
+static void put_result(struct json_writer *w, const struct rq_result *result)
 {
-    struct buf bytes = BUF_IN(task_arena());
-    const void *data;
-    size_t length;
-    const char *error;
-
-    if (!base64_read(&bytes, text, strlen(text)))
-        return;
-    data = buf_text(&bytes);
-    length = bytes.length;
-    if (strcmp(name, "exc_string") == 0) {
-        if (payload_inflate(task_arena(), &data, &length))
-            printf("  reason: %.*s\n", (int)length, (const char *)data);
-        return;
-    }
-    const struct value *value = length > 0 && ((const char *)data)[0] == '\x80'
-                                    ? pickle_read(task_arena(), data, length, &error)
-                                    : value_from_json(task_arena(), data, length, &error);
-    if (value)
-        print_value("  returned:", value);
+    json_begin_object(w, NULL);
+    json_put_text(w, "what", result->what);
+    put_moment(w, "at", result->at_us);
+    json_put_text(w, "worker", *result->worker ? result->worker : NULL);
+    if (result->took_s >= 0)
+        json_put_double(w, "seconds", result->took_s, 6);
+    else
+        json_put_null(w, "seconds");
+    put_value(w, "returned", result->value);
+    json_put_text(w, "error", result->error);
+    json_end_object(w);
 }
 
-static void print_result(const redisReply *entry)
+static void put_call(struct json_writer *w, const struct shown *job)
 {
-    static const char *const types[] = { "?",       "finished", "failed",
-                                         "stopped", "retried",  "retries exceeded" };
-    const redisReply *fields = entry->elements > 1 ? entry->element[1] : NULL;
-    const char *id = rq_reply_text(entry, 0);
-    char when[CLOCK_TEXT_SIZE];
-    int64_t type = fields && field_of(fields, "type", NULL)
-                       ? strtoll(field_of(fields, "type", NULL), NULL, 10)
-                       : 0;
+    json_put_text(w, "function", job->unreadable ? NULL : job->call.name);
+    put_value(w, "args", job->unreadable ? NULL : job->call.args);
+    put_value(w, "kwargs", job->unreadable ? NULL : job->call.kwargs);
+    put_value(w, "meta", job->meta);
+    json_put_text(w, "unreadable", job->unreadable);
+}
 
-    printf("outcome          %s at %s\n", types[type > 0 && type < 6 ? type : 0],
-           clock_iso_z(strtoll(id, NULL, 10) * 1000, when));
-    for (size_t i = 0; fields && i + 1 < fields->elements; i += 2) {
-        const char *name = rq_reply_text(fields, i);
+static void put_relatives(struct json_writer *w, const struct shown *job)
+{
+    json_begin_array(w, "depends_on");
+    for (size_t i = 0; i < job->dependency_count; i++)
+        json_put_text(w, NULL, job->dependencies[i].id);
+    json_end_array(w);
+    json_begin_array(w, "dependents");
+    for (size_t i = 0; i < job->dependents->elements; i++)
+        json_put_text(w, NULL, rq_reply_text(job->dependents, i));
+    json_end_array(w);
+}
 
-        if (strcmp(name, "exc_string") == 0 || strcmp(name, "return_value") == 0)
-            print_result_text(name, rq_reply_text(fields, i + 1));
-    }
+static void put_job(struct cli *cli, const struct shown *job)
+{
+    struct json_writer w = { .out = cli->paper.out };
+    const struct job_state *state = &job->state;
+
+    json_begin_object(&w, NULL);
+    json_put_text(&w, "id", job->id);
+    json_put_text(&w, "status", state->status);
+    json_put_text(&w, "queue", state->queue);
+    put_call(&w, job);
+    json_put_text(&w, "description", state->description);
+    put_moment(&w, "created_at", state->created_us);
+    put_moment(&w, "enqueued_at", state->enqueued_us);
+    put_moment(&w, "started_at", state->started_us);
+    put_moment(&w, "ended_at", state->ended_us);
+    put_moment(&w, "due_at", (int64_t)(job->due * 1e6));
+    json_put_text(&w, "worker", *state->worker ? state->worker : NULL);
+    json_put_int(&w, "timeout", state->timeout_s);
+    json_put_int(&w, "retries_left", state->retries_left);
+    json_put_int(&w, "deliveries", strtoll(text_of(job, "fm_deliveries"), NULL, 10));
+    if (job->ttl >= 0)
+        json_put_int(&w, "forgotten_in_seconds", job->ttl);
+    else
+        json_put_null(&w, "forgotten_in_seconds");
+    put_relatives(&w, job);
+    json_begin_array(&w, "results");
+    for (int i = 0; i < job->result_count; i++)
+        put_result(&w, &job->results[i]);
+    json_end_array(&w);
+    json_end_object(&w);
+    buf_addc(cli->paper.out, '\n');
 }
 
 int cli_show(struct cli *cli)
 {
-    redisReply *hash;
-    redisReply *results;
-    int rc = redis_call(cli->redis, &hash, "HGETALL rq:job:%s", cli->argv[0]);
+    struct shown job = { .id = cli->argv[0] };
+    int rc = read_job(cli, &job);
 
     if (rc < 0)
         return rc;
-    if (hash->elements == 0) {
-        fprintf(stderr, "forkmark jobs: there is no job %s\n", cli->argv[0]);
-        cli->status = EXIT_FAILURE;
-        return 0;
-    }
-    printf("%-16s %s\n", "id", cli->argv[0]);
-    print_call(hash);
-    for (size_t i = 0; i < sizeof(shown_fields) / sizeof(shown_fields[0]); i++) {
-        const char *value = field_of(hash, shown_fields[i], NULL);
-
-        if (value && *value)
-            printf("%-16s %s\n", shown_fields[i], value);
-    }
-    rc = redis_call(cli->redis, &results, "XREVRANGE rq:results:%s + - COUNT 10",
-                    cli->argv[0]);
-    for (size_t i = 0; rc >= 0 && i < results->elements; i++)
-        print_result(results->element[i]);
-    return rc;
+    if (job.hash->elements == 0)
+        cli_fail(cli, "there is no job %s", job.id);
+    else if (cli->is_json)
+        put_job(cli, &job);
+    else
+        write_job(cli, &job);
+    return 0;
 }

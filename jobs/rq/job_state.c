@@ -161,35 +161,36 @@ static struct job_state state_of(const char *id, const redisReply *hash,
         .newest = no_result,
     };
 
-    if (results->type == REDIS_REPLY_ARRAY && results->elements > 0)
+    if (results && results->type == REDIS_REPLY_ARRAY && results->elements > 0)
         state.newest = result_of(results->element[0]);
     return state;
 }
 
 int job_states(struct redis *redis, const char *const *ids, size_t count,
-               struct job_state *ret)
+               bool with_newest, struct job_state *ret)
 {
     struct redis_batch *batch = redis_batch_new(redis);
     redisReply **replies;
+    size_t each = with_newest ? 3 : 2;
     size_t reply_count;
     int exist = 0;
 
     for (size_t i = 0; i < count; i++) {
         redis_batch_add(batch, FIELDS, ids[i]);
         redis_batch_add(batch, "HEXISTS rq:job:%s data", ids[i]);
-        redis_batch_add(batch, "XREVRANGE rq:results:%s + - COUNT 1", ids[i]);
+        if (with_newest)
+            redis_batch_add(batch, "XREVRANGE rq:results:%s + - COUNT 1", ids[i]);
     }
     int rc = count > 0 ? redis_batch_run(batch, &replies, &reply_count) : 0;
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < count; i++) {
-        ret[i] = state_of(ids[i], replies[3 * i], replies[3 * i + 1], replies[3 * i + 2]);
+    for (size_t i = 0; rc == 0 && i < count; i++, replies += each) {
+        ret[i] =
+            state_of(ids[i], replies[0], replies[1], with_newest ? replies[2] : NULL);
         exist += ret[i].exists;
     }
-    return exist;
+    return rc < 0 ? rc : exist;
 }
 
 int job_state(struct redis *redis, const char *id, struct job_state *ret)
 {
-    return job_states(redis, &id, 1, ret);
+    return job_states(redis, &id, 1, true, ret);
 }

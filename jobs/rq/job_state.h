@@ -45,9 +45,10 @@ struct job_state {
 /* One job. 1: it exists, 0: it does not, or an error of redis.h. One round trip. */
 int job_state(struct redis *redis, const char *id, struct job_state *ret);
 
-/* Many, in one round trip. How many exist, or an error. */
+/* Many, in one round trip; `with_newest`: also their newest results, which may be
+ * large. How many exist, or an error. */
 int job_states(struct redis *redis, const char *const *ids, size_t count,
-               struct job_state *ret);
+               bool with_newest, struct job_state *ret);
 
 /* The last `max` results of a job, newest first. How many, or an error. */
 int rq_results(struct redis *redis, const char *id, size_t max, struct rq_result **ret);

@@ -283,16 +283,25 @@ int queue_mark_canceled(struct redis *redis, const char *queue, const char *job_
     return cancel(redis, queue, job_id, false);
 }
 
-int queue_requeue(struct redis *redis, const char *queue, const char *job_id)
+int queue_requeue(struct redis *redis, const char *queue, const char *const *ids,
+                  size_t count)
 {
-    struct rq_args args = RQ_ARGS;
-    redisReply *reply;
+    int queued = 0;
 
-    rq_arg(&args, queue);
-    rq_arg(&args, job_id);
-    rq_arg_now(&args);
-    int rc = rq_run(redis, RQ_REQUEUE, &args, &reply);
-    return rc < 0 ? rc : (int)reply->integer;
+    for (size_t at = 0; at < count; at += QUEUE_PUSH_MOST) {
+        struct rq_args args = RQ_ARGS;
+        redisReply *reply;
+
+        rq_arg(&args, queue);
+        rq_arg_now(&args);
+        for (size_t i = at; i < count && i < at + QUEUE_PUSH_MOST; i++)
+            rq_arg(&args, ids[i]);
+        int rc = rq_run(redis, RQ_REQUEUE, &args, &reply);
+        if (rc < 0)
+            return rc;
+        queued += (int)reply->integer;
+    }
+    return queued;
 }
 
 int queue_empty(struct redis *redis, const char *queue)

@@ -127,8 +127,10 @@ int queue_push_cron(struct redis *redis, const struct job_spec *spec,
 int queue_cancel(struct redis *redis, const char *queue, const char *job_id);
 /* The same by hand: as RQ's cancel, it stays to be seen in the canceled registry. */
 int queue_mark_canceled(struct redis *redis, const char *queue, const char *job_id);
-/* A failed job once more. 1 queued, 0 not in the failed registry, or an error. */
-int queue_requeue(struct redis *redis, const char *queue, const char *job_id);
+/* Failed jobs of a queue once more. How many are queued again (not those that are not in
+ * its failed registry), or an error. */
+int queue_requeue(struct redis *redis, const char *queue, const char *const *ids,
+                  size_t count);
 /* Deletes every waiting job. How many, or an error. */
 int queue_empty(struct redis *redis, const char *queue);
 

@@ -386,7 +386,7 @@ static void looks_up_what_became_of_jobs(void)
     struct job_state state;
 
     queue_push(redis, &spec, NULL);
-    assert_int_equal(job_states(redis, ids, 2, states), 1);
+    assert_int_equal(job_states(redis, ids, 2, true, states), 1);
     assert_true(states[0].exists && !states[1].exists);
     assert_string_equal(states[0].status, "queued");
     assert_string_equal(states[0].queue, "q");
