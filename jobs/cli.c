@@ -330,10 +330,16 @@ static void print(const struct cli *cli)
     fflush(stdout);
 }
 
+/* What the client logs beside it says more. */
 static void say_redis_is_away(struct cli *cli, int rc)
 {
+    const char *why = rc == -EAGAIN      ? "there is no connection"
+                      : rc == -ETIMEDOUT ? "it does not answer"
+                      : rc == -EPROTO    ? "it refuses a command"
+                                         : strerror(-rc);
+
     fprintf(stderr, "forkmark jobs %s: Redis cannot be used: %s%s\n", cli->command->name,
-            strerror(-rc), cli->watch_s > 0 ? "; trying on" : "");
+            why, cli->watch_s > 0 ? "; trying on" : "");
     cli->status = EXIT_FAILURE;
 }
 
