@@ -86,10 +86,9 @@ static const char *local_time(const struct cron_row *row, int64_t at)
 
 static const char *from_now(int64_t at)
 {
-    int64_t left = at - clock_unix();
-
     if (at == CRON_NEVER)
         return "disabled";
+    int64_t left = at - clock_unix();
     return arena_printf(task_arena(), "in %s", cli_span((double)(left > 0 ? left : 0)));
 }
 
