@@ -22,27 +22,11 @@ sys.path.insert(0, os.path.join(ROOT, "tests/harness"))
 os.environ.setdefault("FORKMARK_BIN", os.path.join(ROOT, "build/forkmark"))
 
 import requests  # noqa: E402
+from measure import children_of, cpu_seconds, pss_kb  # noqa: E402
 from services import Postgres, Process, Redis, wait_until  # noqa: E402
 from stack import BINARY, Stack, free_port  # noqa: E402
 
 ROWS = 20
-
-
-def children_of(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(child) for child in file.read().split()]
-
-
-def pss_kb(pid):
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return int(re.search(r"^Pss:\s+(\d+)", file.read(), re.M).group(1))
-
-
-def cpu_seconds(pid):
-    """Processor time of a process and its threads, user and system."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def wrk(url, seconds, token=None, connections=64, script=None):

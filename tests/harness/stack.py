@@ -27,11 +27,10 @@ limits: {{ {limits} }};
 database: {{ url = "{database}"; {database_more} }};
 redis: {{ url = "{redis}"; }};
 fetch: {{ allow_private = {allow_private}; per_host = "1000/10"; {fetch} }};
-jobs: {{ pools: {{ default: {{ consumers = {consumers}; queues = [ "high", "default", "low" ];
-                             {pool} }}; }};
-         {jobs} }};
+jobs: {{ pools: {{ {pools} }}; {jobs} }};
 {more}
 """
+DEFAULT_POOL = 'default: {{ consumers = {consumers}; queues = [ "high", "default", "low" ]; {pool} }};'
 # High enough for any test, and still counted: their cost stays in the picture.
 HIGH_LIMITS = " ".join(
     f'{name} = "1000000/1m";' for name in
@@ -103,9 +102,10 @@ class Stack:
 
     def write_config(self, **changes):
         self.options.update(changes)
+        options = {"pools": DEFAULT_POOL.format(**self.options), **self.options}
         text = CONFIG.format(port=self.port, folder=self.folder,
                              database=self.postgres.url(self.database),
-                             redis=self.redis_server.url(), **self.options)
+                             redis=self.redis_server.url(), **options)
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(text)
 
