@@ -1,3 +1,6 @@
 -- claim.lua - ARGV: worker, execution, ts, heartbeat interval, queues ...
-return claim({ worker = ARGV[1], execution = ARGV[2], ts = ARGV[3],
-               interval = tonumber(ARGV[4]), queues = rest_of_argv(5) })
+local answer = {}
+
+claim({ worker = ARGV[1], execution = ARGV[2], ts = ARGV[3], interval = tonumber(ARGV[4]),
+        queues_at = 5, own = read_worker(ARGV[1]) }, answer)
+return answer

@@ -1,130 +1,134 @@
 -- claiming.lua - claim(): the next job of the first queue that has one, started.
 --
--- c: worker, execution (its id, chosen by the caller), ts, interval, queues. An entry of
--- `queues` is a queue's name, or ",queue,id": that job alone, if it still waits there (no
+-- c: worker, execution (its id, chosen by the caller), ts, interval, queues_at (where in
+-- ARGV the queues begin); own (the worker's record as read_worker() gives it); counted
+-- (fields and values to be written into it together with the job's). An entry of the
+-- queues is a queue's name, or ",queue,id": that job alone, if it still waits there (no
 -- queue's name holds a comma).
--- The answer is a list of texts: "job" and what the consumer needs to run it, or
--- one of "empty", "suspended", "unregistered". Asked twice for the same
--- execution (the first answer was lost), it gives the same job again.
+-- The answer, added to `answer`: "job" and what the consumer needs to run it, or one of
+-- "empty", "suspended", "unregistered". Asked twice for the same execution (the
+-- first answer was lost), it gives the same job again.
+--
+-- Every command costs far more than the fields it asks for: each record is looked at once.
 
--- What a consumer wants to know; the order is rq/claim.c's.
-local FIELDS = { 'data', 'timeout', 'retries_left', 'meta', 'enqueued_at', 'origin' }
+-- What a consumer wants to know, in rq/claim.c's order; then what we want.
+local ANSWERED = 4
+local FIELDS = { 'data', 'timeout', 'retries_left', 'meta', 'origin', 'status' }
 
-local function claimed(id, queue, fields)
-    local answer = { 'job', id, queue }
+local function read_worker(worker)
+    local own = call('HMGET', 'rq:worker:' .. worker, 'birth', 'death', 'fm_home', 'fm_execution',
+                     'successful_job_count', 'total_working_time')
 
-    for i = 1, #FIELDS do
-        answer[#answer + 1] = fields[i] or ''
-    end
-    return answer
+    return { is_alive = own[1] and not own[2], home = own[3] or '', execution = own[4],
+             successful = own[5], worked = own[6] }
 end
 
-local function start(c, id, queue, timeout)
+local function claimed(answer, id, queue, fields)
+    local n = #answer
+
+    answer[n + 1], answer[n + 2], answer[n + 3] = 'job', id, queue
+    for i = 1, ANSWERED do
+        answer[n + 3 + i] = fields[i] or ''
+    end
+    return true
+end
+
+local function start(c, key, id, queue, timeout)
     local worker = 'rq:worker:' .. c.worker
-    local record = 'rq:execution:' .. id .. ':' .. c.execution
     local ttl = heartbeat_ttl(timeout, 0, c.interval)
 
     call('HSET', worker, 'state', 'busy', 'current_job', id, 'current_job_working_time', '0',
-         'last_heartbeat', c.ts, 'fm_execution', c.execution)
+         'last_heartbeat', c.ts, 'fm_execution', c.execution, unpack(c.counted or {}))
     call('EXPIRE', worker, int(c.interval + 60))
-    call('HSET', job_key(id), 'status', 'started', 'started_at', c.ts,
-         'last_heartbeat', c.ts, 'worker_name', c.worker, 'origin', queue)
-    call('PERSIST', job_key(id))
-    call('HSET', record, 'id', c.execution, 'job_id', id, 'worker_name', c.worker,
-         'created_at', now_float, 'fm_home', c.home)
+    call('HSET', key, 'status', 'started', 'started_at', c.ts, 'last_heartbeat', c.ts,
+         'worker_name', c.worker, 'origin', queue)
+    call('PERSIST', key)
+    call('HSET', 'rq:execution:' .. id .. ':' .. c.execution, 'id', c.execution, 'job_id', id,
+         'worker_name', c.worker, 'created_at', now_float, 'last_heartbeat', now_float,
+         'fm_home', c.own.home)
     call('SADD', worker .. ':executions', id .. ':' .. c.execution)
     call('ZADD', 'rq:wip:' .. queue, int(now + ttl), id)
-    write_heartbeat(id, queue, c.worker, c.execution, ttl, c.ts, 'XX')
+    keep_execution(id, c.worker, c.execution, ttl)
 end
 
-local function claim_again(c)
-    local own = call('HMGET', 'rq:worker:' .. c.worker, 'current_job', 'fm_execution')
-
-    if not own[1] or own[2] ~= c.execution then
-        return nil
+local function claim_again(c, answer)
+    if c.own.execution ~= c.execution then
+        return false
     end
-    local fields = call('HMGET', job_key(own[1]), unpack(FIELDS))
-    if not fields[1] or not is_mine(own[1], fields[6], c.worker, c.execution) then
-        return nil
-    end
-    return claimed(own[1], fields[6], fields)
+    local id = call('HGET', 'rq:worker:' .. c.worker, 'current_job') or ''
+    local fields = call('HMGET', job_key(id), unpack(FIELDS))
+    local queue = fields[5]
+    return fields[1] and is_mine(id, queue, c.worker, c.execution) and
+           claimed(answer, id, queue, fields)
 end
 
 -- Starts a job whose id has just been taken out of `queue`. One without data or canceled
 -- stays dropped; RQ would run the latter (15.7).
-local function take(c, queue, id)
-    local fields = call('HMGET', job_key(id), unpack(FIELDS))
-    local status = call('HGET', job_key(id), 'status')
+local function take(c, queue, id, answer)
+    local key = job_key(id)
+    local fields = call('HMGET', key, unpack(FIELDS))
+    local origin = fields[5]
 
-    if not fields[1] or status == 'canceled' then
-        return nil
+    if not fields[1] or fields[6] == 'canceled' then
+        return false
     end
-    local origin = fields[6] and fields[6] ~= '' and fields[6] or queue
-    start(c, id, origin, tonumber(fields[2] or '') or 180)
-    return claimed(id, origin, fields)
+    if not origin or origin == '' then
+        origin = queue
+    end
+    start(c, key, id, origin, tonumber(fields[2] or '') or 180)
+    return claimed(answer, id, origin, fields)
 end
 
-local function claim_from(c, queue)
+local function claim_from(c, queue, answer)
     for _ = 1, 1000 do
         local id = call('LPOP', 'rq:queue:' .. queue)
         if not id then
-            return nil
+            return false
         end
-        local job = take(c, queue, id)
-        if job then
-            return job
+        if take(c, queue, id, answer) then
+            return true
         end
     end
-    return nil
+    return false
 end
 
 -- The status saves the walk through a long list for what somebody else has taken.
-local function claim_by_id(c, queue, id)
+local function claim_by_id(c, queue, id, answer)
     if call('HGET', job_key(id), 'status') == 'started' or
        call('LREM', 'rq:queue:' .. queue, 1, id) == 0 then
-        return nil
+        return false
     end
-    return take(c, queue, id)
+    return take(c, queue, id, answer)
 end
 
-local function claim_entry(c, entry)
+local function claim_entry(c, entry, answer)
     if string.byte(entry) ~= 44 then
-        return claim_from(c, entry)
+        return claim_from(c, entry, answer)
     end
     local queue, id = string.match(entry, '^,([^,]*),(.*)$')
-    return id and claim_by_id(c, queue, id)
+    return id and claim_by_id(c, queue, id, answer)
 end
 
-local function claim(c)
-    local own = call('HMGET', 'rq:worker:' .. c.worker, 'birth', 'death', 'fm_home')
-
+-- Whether there is a job.
+local function claim(c, answer)
     -- A process that is dead in the books must not get a job: its successor has
     -- already taken back what it held.
-    if not own[1] or own[2] then
-        return { 'unregistered' }
+    if not c.own.is_alive then
+        answer[#answer + 1] = 'unregistered'
+        return false
     end
-    c.home = own[3] or ''
-    local again = claim_again(c)
-    if again then
-        return again
+    if claim_again(c, answer) then
+        return true
     end
     if call('EXISTS', 'rq:suspended') == 1 then
-        return { 'suspended' }
+        answer[#answer + 1] = 'suspended'
+        return false
     end
-    for _, entry in ipairs(c.queues) do
-        local job = claim_entry(c, entry)
-        if job then
-            return job
+    for i = c.queues_at, #ARGV do
+        if claim_entry(c, ARGV[i], answer) then
+            return true
         end
     end
-    return { 'empty' }
-end
-
-local function rest_of_argv(from)
-    local list = {}
-
-    for i = from, #ARGV do
-        list[#list + 1] = ARGV[i]
-    end
-    return list
+    answer[#answer + 1] = 'empty'
+    return false
 end

@@ -20,14 +20,18 @@ local function job_key(id)
     return 'rq:job:' .. id
 end
 
--- The three keys of a job live and go together. 0: at once, -1: never.
-local function lifetime(id, seconds)
-    for _, key in ipairs({ job_key(id), job_key(id) .. ':dependents',
-                           'rq:job::' .. id .. ':dependencies' }) do
-        if seconds == 0 then
-            call('DEL', key)
-        elseif seconds > 0 then
-            call('EXPIRE', key, int(seconds))
+-- The three keys of a job live and go together. 0: at once, -1: never. `is_alone`: it
+-- is known to have neither dependents nor dependencies, so there is but one key.
+local function lifetime(id, seconds, is_alone)
+    local key = job_key(id)
+
+    if seconds == 0 then
+        call('DEL', key, key .. ':dependents', 'rq:job::' .. id .. ':dependencies')
+    elseif seconds > 0 then
+        call('EXPIRE', key, int(seconds))
+        if not is_alone then
+            call('EXPIRE', key .. ':dependents', int(seconds))
+            call('EXPIRE', 'rq:job::' .. id .. ':dependencies', int(seconds))
         end
     end
 end
@@ -75,14 +79,15 @@ local function is_ready(dependent, id, status)
     return true
 end
 
--- Stopped and canceled jobs release nobody (as RQ 2.8 and later).
+-- Stopped and canceled jobs release nobody (as RQ 2.8 and later). Whether there were any.
 local function release_dependents(id, status, ts)
     local key = job_key(id) .. ':dependents'
 
     if status ~= 'finished' and status ~= 'failed' then
-        return
+        return true
     end
-    for _, dependent in ipairs(call('SMEMBERS', key)) do
+    local dependents = call('SMEMBERS', key)
+    for _, dependent in ipairs(dependents) do
         local hash = job_key(dependent)
         if call('HEXISTS', hash, 'data') == 1 and is_ready(dependent, id, status) then
             local own = call('HMGET', hash, 'origin', 'enqueue_at_front')
@@ -92,16 +97,7 @@ local function release_dependents(id, status, ts)
             call('SREM', key, dependent)
         end
     end
-end
-
--- The entries that say "this execution runs"; both notations of the registry.
-local function end_execution(id, queue, worker, execution)
-    call('ZREM', 'rq:wip:' .. queue, id)
-    if execution then
-        call('DEL', 'rq:execution:' .. id .. ':' .. execution)
-        call('ZREM', 'rq:executions:' .. id, execution)
-        call('SREM', 'rq:worker:' .. worker .. ':executions', id .. ':' .. execution)
-    end
+    return #dependents > 0
 end
 
 -- Every execution of a job whose worker is gone.
@@ -116,19 +112,16 @@ end
 local function add_result(id, kind, field, value, run, ttl)
     local key = 'rq:results:' .. id
     local entry = { 'XADD', key, 'MAXLEN', '~', '10', '*', 'type', kind }
+    local n = #entry
 
     if value ~= '' then
-        entry[#entry + 1] = field
-        entry[#entry + 1] = value
+        entry[n + 1], entry[n + 2], n = field, value, n + 2
     end
     if run then
-        for _, pair in ipairs({ { 'worker_name', run.worker },
-                                { 'execution_id', run.execution },
-                                { 'execution_started_at', run.started },
-                                { 'execution_ended_at', now_float } }) do
-            entry[#entry + 1] = pair[1]
-            entry[#entry + 1] = pair[2]
-        end
+        entry[n + 1], entry[n + 2] = 'worker_name', run.worker
+        entry[n + 3], entry[n + 4] = 'execution_id', run.execution
+        entry[n + 5], entry[n + 6] = 'execution_started_at', run.started
+        entry[n + 7], entry[n + 8] = 'execution_ended_at', now_float
     end
     call(unpack(entry))
     if ttl > 0 then
@@ -190,16 +183,22 @@ local function heartbeat_ttl(timeout, elapsed, interval)
     return interval + 60
 end
 
-local function write_heartbeat(id, queue, worker, execution, ttl, ts, flag)
+-- How long the keys of a running execution live.
+local function keep_execution(id, worker, execution, ttl)
     local record = 'rq:execution:' .. id .. ':' .. execution
 
-    call('ZADD', 'rq:wip:' .. queue, flag, int(now + ttl), id)
-    call('HSET', record, 'last_heartbeat', now_float)
     -- Longer than its registry entry: RQ 2 raises on an entry without a record.
     call('EXPIRE', record, int(ttl + 120))
     call('ZADD', 'rq:executions:' .. id, int(now + ttl + 60), execution)
     call('EXPIRE', 'rq:executions:' .. id, int(ttl + 60))
     call('EXPIRE', 'rq:worker:' .. worker .. ':executions', int(ttl + 60))
+end
+
+-- XX: an entry that somebody has removed must not come back.
+local function write_heartbeat(id, queue, worker, execution, ttl)
+    call('ZADD', 'rq:wip:' .. queue, 'XX', int(now + ttl), id)
+    call('HSET', 'rq:execution:' .. id .. ':' .. execution, 'last_heartbeat', now_float)
+    keep_execution(id, worker, execution, ttl)
 end
 
 -- Whether this execution still decides what becomes of the job (15.2, 15.3).

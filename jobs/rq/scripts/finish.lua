@@ -15,6 +15,11 @@ local delay = tonumber(ARGV[12])
 local record = 'rq:worker:' .. worker
 local run = { worker = worker, execution = execution, started = ARGV[11] }
 local key = job_key(id)
+local own = read_worker(worker)
+
+local job_worker, status, job_ttl, repeats, dependencies, deliveries = unpack(
+    call('HMGET', key, 'worker_name', 'status', 'result_ttl', 'repeats_left', 'dependency_ids',
+         'fm_deliveries'))
 
 -- 7.11: repeats walk their list from its end; the hash must outlive the wait.
 local function repeat_job(left, ts_now)
@@ -35,31 +40,25 @@ local function repeat_job(left, ts_now)
 end
 
 local function succeed()
-    local own = call('HMGET', key, 'result_ttl', 'repeats_left', 'status')
-    local ttl = tonumber(own[1] or '') or default_result_ttl
-    local repeats = tonumber(own[2] or '') or 0
+    local ttl = tonumber(job_ttl or '') or default_result_ttl
+    local left = tonumber(repeats or '') or 0
 
     call('HSET', key, 'status', 'finished', 'ended_at', ts, 'last_heartbeat', ts)
-    release_dependents(id, 'finished', ts)
+    local has_dependents = release_dependents(id, 'finished', ts)
     if ttl ~= 0 then
         add_result(id, '1', 'return_value', text, run, ttl)
         call('ZADD', 'rq:finished:' .. queue, ttl > 0 and int(now + ttl) or '+inf', id)
     end
-    if own[3] == 'canceled' then
+    if status == 'canceled' then
         -- Too late to be spared this run, in time for the others.
         call('ZREM', 'rq:canceled:' .. queue, id)
-        repeats = 0
+        left = 0
     end
-    if repeats > 0 then
-        repeat_job(repeats, ts)
+    if left > 0 then
+        repeat_job(left, ts)
     else
-        lifetime(id, ttl)
+        lifetime(id, ttl, not has_dependents and not dependencies)
     end
-end
-
--- Canceled while it ran, a job that has not come to an end stays canceled.
-local function is_canceled()
-    return call('HGET', key, 'status') == 'canceled'
 end
 
 local function put_later()
@@ -69,13 +68,13 @@ end
 
 local function decide()
     -- A delivery count is of one attempt; whatever ends here was delivered.
-    if outcome ~= 'back' then
+    if outcome ~= 'back' and deliveries then
         call('HDEL', key, 'fm_deliveries')
     end
     if outcome == 'success' then
         succeed()
-    elseif (outcome == 'later' or outcome == 'back') and is_canceled() then
-        return
+    elseif (outcome == 'later' or outcome == 'back') and status == 'canceled' then
+        return -- canceled while it ran, and not at its end: it stays so
     elseif outcome == 'later' then
         put_later()
     elseif outcome == 'back' then
@@ -88,48 +87,64 @@ local function decide()
     end
 end
 
-local function count()
-    if outcome == 'success' then
-        call('HINCRBY', record, 'successful_job_count', 1)
-    elseif outcome == 'failed' or outcome == 'final' or outcome == 'stopped' then
-        call('HINCRBY', record, 'failed_job_count', 1)
+-- Takes this execution out of the books; whether it was the one that decides about
+-- the job (15.2, 15.3). A job with our name has its data, too: we claimed it.
+local function take_out()
+    local is_listed = call('ZREM', 'rq:executions:' .. id, execution) == 1
+
+    if is_listed and job_worker == worker then
+        -- A worker runs one job at a time, so the set holds nothing else.
+        call('DEL', 'rq:execution:' .. id .. ':' .. execution, record .. ':executions')
+        return call('ZREM', 'rq:wip:' .. queue, id) == 1
     end
-    call('HINCRBYFLOAT', record, 'total_working_time', worked)
+    call('DEL', 'rq:execution:' .. id .. ':' .. execution)
+    call('SREM', record .. ':executions', id .. ':' .. execution)
+    -- The registry's entry belongs to whoever runs the job now, or to nobody.
+    if call('HEXISTS', key, 'data') == 0 then
+        call('ZREM', 'rq:wip:' .. queue, id)
+    end
+    return false
 end
 
-local function leave_worker()
-    if call('HGET', record, 'fm_execution') ~= execution then
-        return
+-- The worker's counters as they are from now on.
+local function counted()
+    local list = { 'total_working_time',
+                   string.format('%.6f', (tonumber(own.worked or '') or 0) + tonumber(worked)) }
+
+    if outcome == 'success' then
+        list[3], list[4] = 'successful_job_count', int((tonumber(own.successful or '') or 0) + 1)
+    elseif outcome == 'failed' or outcome == 'final' or outcome == 'stopped' then
+        local failed = call('HGET', record, 'failed_job_count')
+        list[3], list[4] = 'failed_job_count', int((tonumber(failed or '') or 0) + 1)
     end
-    count()
+    return list
+end
+
+local function rest(counts)
     call('HDEL', record, 'current_job', 'fm_execution')
     call('HSET', record, 'current_job_working_time', '0', 'state', 'idle',
-         'last_heartbeat', ts)
+         'last_heartbeat', ts, unpack(counts))
     call('EXPIRE', record, '480')
 end
 
-local has_job = call('HEXISTS', key, 'data') == 1
-local mine = is_mine(id, queue, worker, execution)
-if mine or not has_job then
-    end_execution(id, queue, worker, execution)
-else
-    -- Its registry entry belongs to whoever runs the job now.
-    call('DEL', 'rq:execution:' .. id .. ':' .. execution)
-    call('ZREM', 'rq:executions:' .. id, execution)
-    call('SREM', record .. ':executions', id .. ':' .. execution)
-end
-if mine and has_job then
+local decides = take_out()
+if decides then
     decide()
 end
-leave_worker()
 
-local answer = { mine and has_job and 'done' or 'lost' }
-local next_job = { 'empty' }
+local answer = { decides and 'done' or 'lost' }
+-- Not so when this call is a repetition: then the counters are written already.
+local is_current = own.execution == execution
+local counts = is_current and counted() or {}
+local has_next = false
 if ARGV[13] ~= '' then
-    next_job = claim({ worker = worker, execution = ARGV[13], ts = ts,
-                       interval = tonumber(ARGV[14]), queues = rest_of_argv(15) })
+    has_next = claim({ worker = worker, execution = ARGV[13], ts = ts,
+                       interval = tonumber(ARGV[14]), queues_at = 15, own = own,
+                       counted = counts }, answer)
+else
+    answer[2] = 'empty'
 end
-for _, item in ipairs(next_job) do
-    answer[#answer + 1] = item
+if is_current and not has_next then
+    rest(counts)
 end
 return answer

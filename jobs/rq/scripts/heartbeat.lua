@@ -25,5 +25,5 @@ if not is_mine(id, queue, worker, execution) then
 end
 call('HSET', job_key(id), 'last_heartbeat', ts)
 local ttl = heartbeat_ttl(tonumber(ARGV[9]), tonumber(ARGV[8]), interval)
-write_heartbeat(id, queue, worker, execution, math.floor(ttl), ts, 'XX')
+write_heartbeat(id, queue, worker, execution, math.floor(ttl))
 return { 1, suspended }
