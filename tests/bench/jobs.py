@@ -26,6 +26,7 @@ os.environ.setdefault("FORKMARK_BIN", os.path.join(ROOT, "build/forkmark"))
 
 from measure import cpu_seconds, pss_kb  # noqa: E402
 from rq_jobs import fields_of, push_jobs, python_worker, write_jobs  # noqa: E402
+from rq_versions import Missing, folder_of  # noqa: E402
 from services import Postgres, Process, Redis, wait_until  # noqa: E402
 from stack import BINARY, Stack  # noqa: E402
 
@@ -139,9 +140,11 @@ class Bench:
 
 
 def newer_rq():
-    """Where RQ 2.3.3 lies, or None."""
-    path = os.environ.get("FORKMARK_RQ_NEWER", "")
-    return path if os.path.isdir(os.path.join(path, "rq")) else None
+    """Where RQ 2.3.3 lies, or None and why not."""
+    try:
+        return folder_of("2.3.3"), None
+    except Missing as reason:
+        return None, reason
 
 
 POOLS = "".join(f'{pool}: {{ consumers = {count}; queues = [ "{QUEUES[name]}" ]; }}; '
@@ -201,8 +204,8 @@ def main():
         bench = Bench(options.seconds, folder, stack, redis)
         bench.add_python(FORKING)
         bench.add_python(SIMPLE, "-w", "rq.SimpleWorker")
-        newer = newer_rq()
-        if newer:
+        newer, why_not = newer_rq()
+        if newer is not None:
             bench.add_python(POOL, "-n", "2", command="worker-pool", path=newer, processes=2)
         stack.start()
         bench.add_forkmark(ONE, 1)
@@ -223,8 +226,8 @@ def main():
 
     for setting in settings:
         print_table(bench, setting, options.rounds)
-    if not newer:
-        print(f"{POOL:24}   skipped: RQ 2.3.3 is not at hand")
+    if newer is None:
+        print(f"{POOL:24}   skipped: RQ 2.3.3 cannot be had ({why_not})")
     print()
     for name, times in latency.items():
         print(f"{name:24}{statistics.median(times):10.2f} ms from push to start, idle, median; "
