@@ -15,21 +15,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Every script starts with common.lua. */
+/* Every script starts with base.lua; then comes common.lua, unless it is bare. */
 static const struct {
     const char *name, *shared, *also_shared, *own;
+    bool is_bare;
+    bool settles; /* with common.lua and settling.lua as its function settle(job) */
 } parts[RQ_SCRIPT_COUNT] = {
     [RQ_ABANDONED] = { "rq_abandoned", "redelivering.lua", NULL, "abandoned.lua" },
     [RQ_BIRTH] = { "rq_birth", NULL, NULL, "birth.lua" },
     [RQ_CANCEL] = { "rq_cancel", NULL, NULL, "cancel.lua" },
-    [RQ_CLAIM] = { "rq_claim", "claiming.lua", NULL, "claim.lua" },
+    [RQ_CLAIM] = { "rq_claim", "claiming.lua", NULL, "claim.lua", .is_bare = true },
     [RQ_CRON] = { "rq_cron", "pushing.lua", NULL, "cron.lua" },
     [RQ_DEATH] = { "rq_death", "burying.lua", "redelivering.lua", "death.lua" },
     [RQ_DUE] = { "rq_due", NULL, NULL, "due.lua" },
     [RQ_EMPTY] = { "rq_empty", NULL, NULL, "empty.lua" },
-    [RQ_FINISH] = { "rq_finish", "claiming.lua", NULL, "finish.lua" },
+    [RQ_FINISH] = { "rq_finish", "claiming.lua", NULL, "finish.lua", .is_bare = true,
+                    .settles = true },
     [RQ_GROUPS] = { "rq_groups", NULL, NULL, "groups.lua" },
-    [RQ_HEARTBEAT] = { "rq_heartbeat", NULL, NULL, "heartbeat.lua" },
+    [RQ_HEARTBEAT] = { "rq_heartbeat", NULL, NULL, "heartbeat.lua", .is_bare = true },
     [RQ_LIVE] = { "rq_live", NULL, NULL, "live.lua" },
     [RQ_LOCK] = { "rq_lock", NULL, NULL, "lock.lua" },
     [RQ_PEEK] = { "rq_peek", NULL, NULL, "peek.lua" },
@@ -51,6 +54,22 @@ static void add_file(struct buf *text, const char *name)
         fatal("the script %s was not built in", name);
 }
 
+static void add_parts(struct buf *text, enum rq_script which)
+{
+    add_file(text, "base.lua");
+    if (!parts[which].is_bare)
+        add_file(text, "common.lua");
+    add_file(text, parts[which].shared);
+    add_file(text, parts[which].also_shared);
+    if (parts[which].settles) {
+        buf_adds(text, "local function settle(job)\n");
+        add_file(text, "common.lua");
+        add_file(text, "settling.lua");
+        buf_adds(text, "end\n");
+    }
+    add_file(text, parts[which].own);
+}
+
 /* Put together at its first use; lives as long as the process. */
 static const struct redis_script *script_of(enum rq_script which)
 {
@@ -58,10 +77,7 @@ static const struct redis_script *script_of(enum rq_script which)
     static struct buf texts[RQ_SCRIPT_COUNT];
 
     if (!scripts[which].text) {
-        add_file(&texts[which], "common.lua");
-        add_file(&texts[which], parts[which].shared);
-        add_file(&texts[which], parts[which].also_shared);
-        add_file(&texts[which], parts[which].own);
+        add_parts(&texts[which], which);
         redis_script_init(&scripts[which], parts[which].name, buf_text(&texts[which]));
     }
     return &scripts[which];

@@ -1,40 +1,6 @@
--- common.lua - what the other scripts share; scripts.c puts it in front of each.
---
--- Times: scores and comparisons use Redis' own clock; `ts`, the text form that
--- job and worker hashes hold, comes from the caller. A job hash is only ever
--- changed where it is known to exist: an HSET on a deleted one would leave a
--- stub without data that nobody cleans up.
-
-local call = redis.call
-local time = call('TIME')
-local now = tonumber(time[1])
-local now_float = string.format('%d.%06d', now, tonumber(time[2]))
-
+-- common.lua - how jobs move on: into their queue, to a retry, to their end, and the jobs
+-- that waited for them.
 local YEAR = 31536000
-
-local function int(n)
-    return string.format('%d', n)
-end
-
-local function job_key(id)
-    return 'rq:job:' .. id
-end
-
--- The three keys of a job live and go together. 0: at once, -1: never. `is_alone`: it
--- is known to have neither dependents nor dependencies, so there is but one key.
-local function lifetime(id, seconds, is_alone)
-    local key = job_key(id)
-
-    if seconds == 0 then
-        call('DEL', key, key .. ':dependents', 'rq:job::' .. id .. ':dependencies')
-    elseif seconds > 0 then
-        call('EXPIRE', key, int(seconds))
-        if not is_alone then
-            call('EXPIRE', key .. ':dependents', int(seconds))
-            call('EXPIRE', 'rq:job::' .. id .. ':dependencies', int(seconds))
-        end
-    end
-end
 
 local function push(queue, id, at_front)
     call('SADD', 'rq:queues', 'rq:queue:' .. queue)
@@ -108,29 +74,6 @@ local function end_all_executions(id)
     call('DEL', 'rq:executions:' .. id)
 end
 
--- An entry of the results stream. Its type is 1 or 2: old readers fail on others.
-local function add_result(id, kind, field, value, run, ttl)
-    local key = 'rq:results:' .. id
-    local entry = { 'XADD', key, 'MAXLEN', '~', '10', '*', 'type', kind }
-    local n = #entry
-
-    if value ~= '' then
-        entry[n + 1], entry[n + 2], n = field, value, n + 2
-    end
-    if run then
-        entry[n + 1], entry[n + 2] = 'worker_name', run.worker
-        entry[n + 3], entry[n + 4] = 'execution_id', run.execution
-        entry[n + 5], entry[n + 6] = 'execution_started_at', run.started
-        entry[n + 7], entry[n + 8] = 'execution_ended_at', now_float
-    end
-    call(unpack(entry))
-    if ttl > 0 then
-        call('EXPIRE', key, int(ttl))
-    else
-        call('PERSIST', key)
-    end
-end
-
 -- 7.8: the end of a job that will not be tried again. `status`: failed or stopped.
 local function fail(id, queue, status, ts, exc, run, default_ttl)
     local key = job_key(id)
@@ -173,37 +116,4 @@ local function retry(id, queue, ts)
         enqueue(id, queue, ts, own[4] == '1')
     end
     return true
-end
-
--- How long without a heartbeat until a running job counts as abandoned (7.4).
-local function heartbeat_ttl(timeout, elapsed, interval)
-    if timeout > 0 then
-        return math.max(math.min(timeout - elapsed, interval), 0) + 60
-    end
-    return interval + 60
-end
-
--- How long the keys of a running execution live.
-local function keep_execution(id, worker, execution, ttl)
-    local record = 'rq:execution:' .. id .. ':' .. execution
-
-    -- Longer than its registry entry: RQ 2 raises on an entry without a record.
-    call('EXPIRE', record, int(ttl + 120))
-    call('ZADD', 'rq:executions:' .. id, int(now + ttl + 60), execution)
-    call('EXPIRE', 'rq:executions:' .. id, int(ttl + 60))
-    call('EXPIRE', 'rq:worker:' .. worker .. ':executions', int(ttl + 60))
-end
-
--- XX: an entry that somebody has removed must not come back.
-local function write_heartbeat(id, queue, worker, execution, ttl)
-    call('ZADD', 'rq:wip:' .. queue, 'XX', int(now + ttl), id)
-    call('HSET', 'rq:execution:' .. id .. ':' .. execution, 'last_heartbeat', now_float)
-    keep_execution(id, worker, execution, ttl)
-end
-
--- Whether this execution still decides what becomes of the job (15.2, 15.3).
-local function is_mine(id, queue, worker, execution)
-    return call('ZSCORE', 'rq:wip:' .. queue, id) and
-           call('ZSCORE', 'rq:executions:' .. id, execution) and
-           call('HGET', job_key(id), 'worker_name') == worker
 end

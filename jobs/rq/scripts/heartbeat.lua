@@ -24,6 +24,9 @@ if not is_mine(id, queue, worker, execution) then
     return { 2, suspended }
 end
 call('HSET', job_key(id), 'last_heartbeat', ts)
-local ttl = heartbeat_ttl(tonumber(ARGV[9]), tonumber(ARGV[8]), interval)
-write_heartbeat(id, queue, worker, execution, math.floor(ttl))
+local ttl = math.floor(heartbeat_ttl(tonumber(ARGV[9]), tonumber(ARGV[8]), interval))
+-- XX: an entry that somebody has removed must not come back.
+call('ZADD', 'rq:wip:' .. queue, 'XX', int(now + ttl), id)
+call('HSET', 'rq:execution:' .. id .. ':' .. execution, 'last_heartbeat', now_float)
+keep_execution(id, worker, execution, ttl)
 return { 1, suspended }
