@@ -65,9 +65,7 @@ static void read_call(struct shown *job)
     else if (!payload_read(task_arena(), data->str, data->len, &job->call, &error))
         job->unreadable = error;
     if (meta && meta->len > 0)
-        job->meta = meta->str[0] == '\x80'
-                        ? pickle_read(task_arena(), meta->str, meta->len, &error)
-                        : value_from_json(task_arena(), meta->str, meta->len, &error);
+        job->meta = value_read(task_arena(), meta->str, meta->len, &error);
 }
 
 static int read_dependencies(struct cli *cli, struct shown *job)

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define JOB_MEMORY_CAP    ((size_t)256 << 20)
+#define NAME_SHOWN        512
 #define RETRY_FIRST_MS    50
 #define RETRY_LAST_MS     1000
 #define LEAVE_PATIENCE_MS 5000 /* how long a leaving consumer tries to reach Redis */
@@ -26,20 +27,16 @@
 static const char *request_id_of(struct arena *arena, const struct buf *meta)
 {
     const char *ignored;
-    const struct value *value = NULL;
-
-    if (meta->length > 0 && meta->data[0] == '{')
-        value = value_from_json(arena, meta->data, meta->length, &ignored);
-    else if (meta->length > 0)
-        value = pickle_read(arena, meta->data, meta->length, &ignored);
+    const struct value *value =
+        meta->length > 0 ? value_read(arena, meta->data, meta->length, &ignored) : NULL;
     const struct value *id = value_find(value, "request_id");
     return id && id->kind == VALUE_TEXT && id->bytes.length > 0 ? id->bytes.data : NULL;
 }
 
-/* A name from a payload may hold anything; logs and errors get it printable. */
+/* A name from a payload may hold anything; logs and errors get it printable and short. */
 static const char *printable(struct arena *arena, const char *text)
 {
-    char *copy = arena_strdup(arena, text);
+    char *copy = arena_strndup(arena, text, strnlen(text, NAME_SHOWN));
 
     for (char *c = copy; *c; c++) {
         if ((unsigned char)*c < 0x20 || *c == 0x7f)

@@ -18,7 +18,12 @@ struct call {
     enum payload_format format; /* answer in the same */
 };
 
-#define PAYLOAD_MAX_INFLATED ((size_t)16 << 20)
+/* Process-wide, once at its start: `jobs.serializer` and `jobs.payload_limit`. Without it
+ * pickle and 16 MiB. */
+void payload_configure(enum payload_format format, size_t max_inflated);
+/* What new jobs and their meta are written as. Whatever is read says itself what it is.
+ */
+enum payload_format payload_format(void);
 
 /* False: `*ret_error` says why, e.g. "DeserializationError: opcode 0x63 not allowed". */
 bool payload_read(struct arena *arena, const void *data, size_t length, struct call *ret,
@@ -35,13 +40,21 @@ void payload_deflate(const void *data, size_t length, struct buf *out);
 /* The way back; what is no zlib, or too large, is false and left as it is. */
 bool payload_inflate(struct arena *arena, const void **data, size_t *length);
 
-/* One value: uncompressed pickle (any protocol 0 to 5) or JSON. NULL and the error. */
+/* One value, uncompressed pickle or JSON, whichever it is: `meta`, a result. NULL and the
+ * error. */
+struct value *value_read(struct arena *arena, const void *data, size_t length,
+                         const char **ret_error);
+/* Pickle of any protocol 0 to 5. The second reads where it is: `data` lives as long as
+ * the arena and is changed. */
 struct value *pickle_read(struct arena *arena, const void *data, size_t length,
                           const char **ret_error);
+struct value *pickle_read_in_place(struct arena *arena, char *data, size_t length,
+                                   const char **ret_error);
 /* Protocol 4, no frames, no memo; every Python from 3.4 on reads it. */
 void pickle_write(const struct value *value, struct buf *out);
 struct value *value_from_json(struct arena *arena, const char *text, size_t length,
                               const char **ret_error);
+/* A result. What JSON has no form for becomes RQ's "Unserializable return value". */
 void value_write(const struct value *value, enum payload_format format, struct buf *out);
 
 #endif

@@ -1,38 +1,54 @@
 /*
  * pickle_read.c - pickle as data: a machine of stack and memo, and no more.
  *
- * Reads what plain data needs of protocols 0 to 5. Opcodes that import, call,
- * build or persist anything are refused, as is every unknown byte. The input is
- * hostile: every length is checked against what is left before anything is
- * allocated; a container is frozen by its first use, so no value is cyclic; the
- * memo is dense; sizes count every use of a shared item (see value.h).
+ * Reads what plain data needs of protocols 0 to 5, and the calls that build the few
+ * classes of pickle_classes.h; every other name, call and unknown byte is refused. The
+ * input is hostile: every length is checked against what is left before anything is
+ * allocated; a container is frozen by its first use, so no value is cyclic; the memo is
+ * dense; sizes count every use of a shared item (see value.h).
+ *
+ * Memory: a text stays where it is in the input, moved by one byte onto its own length to
+ * make room for a NUL behind it; empty containers and small values are shared; whatever
+ * one byte of input can do again and again (marks, MEMOIZE) is bounded.
  */
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/utf8.h"
 #include "jobs/rq/bigint.h"
 #include "jobs/rq/payload.h"
+#include "jobs/rq/pickle_classes.h"
 #include <stdlib.h>
 #include <string.h>
 
-/* A growing vector of values. On the heap, since it doubles; see reader_free(). */
+#define FIRST_ROOM 64
+/* An open mark becomes a container or the arguments of a call inside one. */
+#define MAX_MARKS ((size_t)2 * VALUE_MAX_DEPTH)
+/* A datetime takes three pushes; most values take one. */
+#define MAX_PUSHES  (VALUE_MAX_NODES * 2)
+#define CLASS_SHOWN 100 /* characters of a refused name */
+
+/* A growing vector of values. Past `first` on the heap, since it doubles; see
+ * reader_free(). */
 struct values {
     struct value **items;
     size_t count, room;
+    struct value *first[FIRST_ROOM];
 };
 
 struct reader {
-    struct arena *arena;
-    const uint8_t *data;
+    struct pickle_build build; /* with the arena */
+    char *data;
     size_t length, at;
     size_t frame_end; /* 0: outside a frame */
+    size_t marks, pushes;
+    bool is_fresh; /* the last opcode pushed the top, which was not yet memoized */
     struct values stack, memo;
     const char *error; /* set: everything stops */
     struct value *result;
 };
 
 /* Stands on the stack where a MARK opcode was; never leaves it. */
-static struct value mark;
+static struct value mark = { .internal = true };
 
 static bool refuse(struct reader *r, const char *error)
 {
@@ -44,7 +60,7 @@ static bool refuse(struct reader *r, const char *error)
 /* ---- input ---- */
 
 /* The next `count` bytes; NULL when they are not there. */
-static const uint8_t *take(struct reader *r, uint64_t count)
+static char *take(struct reader *r, uint64_t count)
 {
     if (count > r->length - r->at) {
         refuse(r, "truncated");
@@ -54,7 +70,7 @@ static const uint8_t *take(struct reader *r, uint64_t count)
         refuse(r, "value crosses the frame's end");
         return NULL;
     }
-    const uint8_t *bytes = r->data + r->at;
+    char *bytes = r->data + r->at;
     r->at += count;
     return bytes;
 }
@@ -62,53 +78,76 @@ static const uint8_t *take(struct reader *r, uint64_t count)
 /* A little-endian number of 1 to 8 bytes. */
 static bool take_number(struct reader *r, size_t size, uint64_t *ret)
 {
-    const uint8_t *bytes = take(r, size);
+    const char *bytes = take(r, size);
     uint64_t number = 0;
 
     if (!bytes)
         return false;
     for (size_t i = size; i-- > 0;)
-        number = number << 8 | bytes[i];
+        number = number << 8 | (uint8_t)bytes[i];
     *ret = number;
     return true;
 }
 
-/* A text argument up to its newline (protocols 0 and 1). */
-static const char *take_line(struct reader *r, size_t *ret_length)
+/* A text argument up to its newline, which becomes a NUL (protocols 0 and 1). */
+static char *take_line(struct reader *r, size_t *ret_length)
 {
-    const uint8_t *start = r->data + r->at;
-    const uint8_t *end = memchr(start, '\n', r->length - r->at);
+    const char *start = r->data + r->at;
+    const char *end = memchr(start, '\n', r->length - r->at);
 
     if (!end) {
         refuse(r, "unterminated text argument");
         return NULL;
     }
     *ret_length = (size_t)(end - start);
-    return (const char *)take(r, *ret_length + 1);
+    char *line = take(r, *ret_length + 1);
+    if (line)
+        line[*ret_length] = '\0';
+    return line;
 }
 
 /* ---- stack and memo ---- */
+
+static bool grow(struct reader *r, struct values *values)
+{
+    size_t room = values->room * 2;
+    bool is_first = values->items == values->first;
+    struct value **items =
+        realloc(is_first ? NULL : values->items, room * sizeof(*items));
+
+    if (!items)
+        return refuse(r, "out of memory");
+    if (is_first)
+        memcpy(items, values->first, sizeof(values->first));
+    values->items = items;
+    values->room = room;
+    return true;
+}
 
 static bool append(struct reader *r, struct values *to, struct value *value)
 {
     if (to->count >= VALUE_MAX_NODES)
         return refuse(r, "too many values");
-    if (to->count == to->room) {
-        size_t room = to->room > 0 ? to->room * 2 : 64;
-        struct value **items = realloc(to->items, room * sizeof(*items));
-
-        if (!items)
-            return refuse(r, "out of memory");
-        to->items = items;
-        to->room = room;
-    }
+    if (to->count == to->room && !grow(r, to))
+        return false;
     to->items[to->count++] = value;
     return true;
 }
 
 static bool push(struct reader *r, struct value *value)
 {
+    if (++r->pushes > MAX_PUSHES)
+        return refuse(r, "too many values");
+    r->is_fresh = true;
     return append(r, &r->stack, value);
+}
+
+static bool push_mark(struct reader *r, size_t ignored)
+{
+    (void)ignored;
+    if (++r->marks > MAX_MARKS)
+        return refuse(r, "nested too deeply");
+    return append(r, &r->stack, &mark);
 }
 
 static struct value *top(struct reader *r)
@@ -130,15 +169,20 @@ static struct value *pop(struct reader *r)
     return value;
 }
 
-/* The container on top of the stack, which must be of that kind. */
+/* The container on top of the stack, which must be of that kind. One that is still empty
+ * gets memory of its own now. */
 static struct value *top_container(struct reader *r, enum value_kind kind)
 {
     struct value *value = top(r);
 
-    if (value && value->kind == kind)
-        return value;
-    refuse(r, "opcode on a value of the wrong kind");
-    return NULL;
+    if (!value || value->kind != kind) {
+        refuse(r, "opcode on a value of the wrong kind");
+        return NULL;
+    }
+    if (value == value_empty(kind))
+        value = r->stack.items[r->stack.count - 1] =
+            value_container(r->build.arena, kind);
+    return value;
 }
 
 /* Takes everything down to the mark off the stack. They stay readable in *ret_items
@@ -154,17 +198,25 @@ static bool pop_to_mark(struct reader *r, struct value ***ret_items, size_t *ret
     *ret_items = r->stack.items + at;
     *ret_count = r->stack.count - at;
     r->stack.count = at - 1;
+    r->marks--;
     return true;
 }
 
+/* As picklers do it: what was just pushed, and once. */
 static bool memo_put(struct reader *r, uint64_t index)
 {
     struct value *value = top(r);
 
     if (!value)
         return false;
+    if (!r->is_fresh)
+        return refuse(r, "memoized twice or too late");
+    r->is_fresh = false;
     if (index > r->memo.count)
         return refuse(r, "memo index not dense");
+    if (value->kind == VALUE_LIST || value->kind == VALUE_DICT ||
+        value->kind == VALUE_SET)
+        value = top_container(r, value->kind);
     if (index == r->memo.count)
         return append(r, &r->memo, value);
     r->memo.items[index] = value;
@@ -180,6 +232,20 @@ static bool memo_get(struct reader *r, uint64_t index)
 
 /* ---- containers ---- */
 
+/* Classes, and objects without their fields, are only what a call takes. */
+static bool admit(struct reader *r, struct value *to, struct value *const *items,
+                  size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!items[i]->internal)
+            continue;
+        if (to->kind != VALUE_TUPLE || items[i]->kind == VALUE_TUPLE)
+            return refuse(r, "class as a value");
+        to->internal = true;
+    }
+    return true;
+}
+
 static bool add_all(struct reader *r, struct value *to, struct value **items,
                     size_t count)
 {
@@ -187,9 +253,11 @@ static bool add_all(struct reader *r, struct value *to, struct value **items,
 
     if (why)
         return refuse(r, why);
-    value_reserve(r->arena, to, count);
+    if (!admit(r, to, items, count))
+        return false;
+    value_reserve(r->build.arena, to, count);
     for (size_t i = 0; i < count; i++)
-        value_add(r->arena, to, items[i]);
+        value_add(r->build.arena, to, items[i]);
     return true;
 }
 
@@ -200,7 +268,7 @@ static bool add_hashed(struct reader *r, struct value *to, struct value **items,
     if (count % step != 0)
         return refuse(r, "odd number of dict items");
     for (size_t i = 0; i < count; i += step) {
-        if (items[i]->unhashable)
+        if (!value_is_hashable(items[i]))
             return refuse(r, "unhashable key");
     }
     return add_all(r, to, items, count);
@@ -209,7 +277,10 @@ static bool add_hashed(struct reader *r, struct value *to, struct value **items,
 static bool push_container(struct reader *r, enum value_kind kind, struct value **items,
                            size_t count)
 {
-    struct value *container = value_container(r->arena, kind);
+    if (count == 0)
+        return push(r, value_empty(kind));
+
+    struct value *container = value_container(r->build.arena, kind);
     size_t step = kind == VALUE_DICT ? 2 : 1;
     bool is_added = kind == VALUE_DICT || kind == VALUE_FROZENSET
                         ? add_hashed(r, container, items, count, step)
@@ -218,12 +289,18 @@ static bool push_container(struct reader *r, enum value_kind kind, struct value 
     return is_added && push(r, container);
 }
 
-static bool push_marked(struct reader *r, enum value_kind kind)
+static bool push_empty(struct reader *r, size_t kind)
+{
+    return push(r, value_empty((enum value_kind)kind));
+}
+
+static bool push_marked(struct reader *r, size_t kind)
 {
     struct value **items = NULL;
     size_t count = 0;
 
-    return pop_to_mark(r, &items, &count) && push_container(r, kind, items, count);
+    return pop_to_mark(r, &items, &count) &&
+           push_container(r, (enum value_kind)kind, items, count);
 }
 
 static bool push_short_tuple(struct reader *r, size_t count)
@@ -238,32 +315,34 @@ static bool push_short_tuple(struct reader *r, size_t count)
     return push_container(r, VALUE_TUPLE, items, count);
 }
 
-static bool append_one(struct reader *r)
+static bool append_one(struct reader *r, size_t ignored)
 {
     struct value *item = pop(r);
     struct value *list = item ? top_container(r, VALUE_LIST) : NULL;
 
+    (void)ignored;
     return list && add_all(r, list, &item, 1);
 }
 
-static bool set_one(struct reader *r)
+static bool set_one(struct reader *r, size_t ignored)
 {
     struct value *pair[2];
 
+    (void)ignored;
     pair[1] = pop(r);
     pair[0] = pair[1] ? pop(r) : NULL;
     struct value *dict = pair[0] ? top_container(r, VALUE_DICT) : NULL;
     return dict && add_hashed(r, dict, pair, 2, 2);
 }
 
-static bool extend(struct reader *r, enum value_kind kind)
+static bool extend(struct reader *r, size_t kind)
 {
     struct value **items = NULL;
     size_t count = 0;
 
     if (!pop_to_mark(r, &items, &count))
         return false;
-    struct value *container = top_container(r, kind);
+    struct value *container = top_container(r, (enum value_kind)kind);
     if (!container)
         return false;
     if (kind == VALUE_LIST)
@@ -273,13 +352,23 @@ static bool extend(struct reader *r, enum value_kind kind)
 
 /* ---- scalars ---- */
 
-static bool push_int(struct reader *r, size_t size, bool is_signed)
+enum constant { NONE, FALSE, TRUE };
+
+static bool push_constant(struct reader *r, size_t which)
+{
+    return push(r, which == NONE ? value_none(r->build.arena)
+                                 : value_bool(r->build.arena, which == TRUE));
+}
+
+/* 1 and 2 bytes unsigned, 4 signed. */
+static bool push_int(struct reader *r, size_t size)
 {
     uint64_t number = 0;
 
     if (!take_number(r, size, &number))
         return false;
-    return push(r, value_int(r->arena, is_signed ? (int32_t)number : (int64_t)number));
+    return push(r,
+                value_int(r->build.arena, size == 4 ? (int32_t)number : (int64_t)number));
 }
 
 static bool push_long(struct reader *r, size_t length_size)
@@ -291,39 +380,57 @@ static bool push_long(struct reader *r, size_t length_size)
     /* LONG4's length is signed: a negative one is huge here. */
     if (length > BIGINT_MAX_BYTES)
         return refuse(r, "integer too large");
-    const uint8_t *bytes = take(r, length);
-    return bytes && push(r, value_integer(r->arena, bytes, length));
+    const char *bytes = take(r, length);
+    return bytes && push(r, value_integer(r->build.arena, bytes, length));
 }
 
-static bool push_double(struct reader *r)
+static bool push_double(struct reader *r, size_t ignored)
 {
-    const uint8_t *bytes = take(r, 8);
+    const char *bytes = take(r, 8);
     uint64_t bits = 0;
     double real;
 
+    (void)ignored;
     if (!bytes)
         return false;
     for (size_t i = 0; i < 8; i++)
-        bits = bits << 8 | bytes[i];
+        bits = bits << 8 | (uint8_t)bytes[i];
     memcpy(&real, &bits, sizeof(real));
-    return push(r, value_float(r->arena, real));
+    return push(r, value_float(r->build.arena, real));
 }
 
 static bool push_bytes(struct reader *r, enum value_kind kind, size_t length_size)
 {
     uint64_t length = 0;
-    const uint8_t *bytes;
+    char *bytes;
 
     if (!take_number(r, length_size, &length) || !(bytes = take(r, length)))
         return false;
-    if (kind == VALUE_BYTES)
-        return push(r, value_bytes(r->arena, bytes, length));
-    if (!utf8_is_valid(bytes, length))
+    if (kind == VALUE_TEXT && !utf8_is_valid(bytes, length))
         return refuse(r, "text is not valid UTF-8");
-    return push(r, value_text(r->arena, (const char *)bytes, length));
+    bytes = memmove(bytes - 1, bytes, length); /* over the length's last byte */
+    bytes[length] = '\0';
+    return push(r, value_view(r->build.arena, kind, bytes, length));
+}
+
+static bool push_text(struct reader *r, size_t length_size)
+{
+    return push_bytes(r, VALUE_TEXT, length_size);
+}
+
+static bool push_binary(struct reader *r, size_t length_size)
+{
+    return push_bytes(r, VALUE_BYTES, length_size);
+}
+
+static bool push_bytearray(struct reader *r, size_t length_size)
+{
+    return push_bytes(r, VALUE_BYTEARRAY, length_size);
 }
 
 /* ---- protocols 0 and 1: arguments as text ---- */
+
+#define FLOAT_LENGTH 63
 
 static bool line_number(struct reader *r, uint64_t *ret)
 {
@@ -345,7 +452,7 @@ static bool line_number(struct reader *r, uint64_t *ret)
 }
 
 /* INT also carries the booleans, as 01 and 00; LONG ends in an L. */
-static bool push_line_int(struct reader *r, bool is_long)
+static bool push_line_int(struct reader *r, size_t is_long)
 {
     size_t length;
     const char *line = take_line(r, &length);
@@ -353,33 +460,30 @@ static bool push_line_int(struct reader *r, bool is_long)
     if (!line)
         return false;
     if (!is_long && length == 2 && line[0] == '0' && (line[1] == '0' || line[1] == '1'))
-        return push(r, value_bool(r->arena, line[1] == '1'));
+        return push(r, value_bool(r->build.arena, line[1] == '1'));
     if (is_long && length > 0 && line[length - 1] == 'L')
         length--;
-    struct value *value = bigint_read(r->arena, line, length);
+    struct value *value = bigint_read(r->build.arena, line, length);
     return value ? push(r, value) : refuse(r, "bad integer");
 }
 
-static bool push_line_float(struct reader *r)
+static bool push_line_float(struct reader *r, size_t ignored)
 {
     size_t length;
     const char *line = take_line(r, &length);
-    char text[64];
     char *end;
 
+    (void)ignored;
     if (!line)
         return false;
-    if (length == 0 || length >= sizeof(text))
-        return refuse(r, "bad float");
-    memcpy(text, line, length);
-    text[length] = '\0';
     /* Nothing strtod() takes beyond Python's float(): no hexadecimal, no spaces. */
-    if (strspn(text, "0123456789+-.eEinfa") != length)
+    if (length == 0 || length > FLOAT_LENGTH ||
+        strspn(line, "0123456789+-.eEinfa") != length)
         return refuse(r, "bad float");
-    double real = strtod(text, &end);
+    double real = strtod(line, &end);
     if (*end != '\0')
         return refuse(r, "bad float");
-    return push(r, value_float(r->arena, real));
+    return push(r, value_float(r->build.arena, real));
 }
 
 /* \uXXXX or \UXXXXXXXX at `text`; 0 when it is no escape. */
@@ -408,17 +512,30 @@ static size_t read_escape(const char *text, size_t length, uint32_t *ret)
     return 2 + digits;
 }
 
+/* ASCII that says what it means, so it can stay where it is. */
+static bool is_plain(const char *line, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)line[i] >= 0x80 || line[i] == '\\')
+            return false;
+    }
+    return true;
+}
+
 /* Python's raw-unicode-escape: Latin-1 with \u and \U escapes; an escape counts only
  * behind an odd number of backslashes. */
-static bool push_line_text(struct reader *r)
+static bool push_line_text(struct reader *r, size_t ignored)
 {
     size_t length;
     const char *line = take_line(r, &length);
-    struct buf text = BUF_IN(r->arena);
+    struct buf text = BUF_IN(r->build.arena);
     size_t slashes = 0;
 
+    (void)ignored;
     if (!line)
         return false;
+    if (is_plain(line, length))
+        return push(r, value_view(r->build.arena, VALUE_TEXT, line, length));
     buf_reserve(&text, length);
     for (size_t i = 0; i < length;) {
         uint32_t character = (uint8_t)line[i];
@@ -435,12 +552,81 @@ static bool push_line_text(struct reader *r)
         utf8_add(&text, character);
         i += used > 0 ? used : 1;
     }
-    return push(r, value_text(r->arena, buf_text(&text), text.length));
+    return push(r, value_view(r->build.arena, VALUE_TEXT, buf_text(&text), text.length));
+}
+
+/* ---- classes and calls ---- */
+
+static bool push_class(struct reader *r, const char *module, size_t module_length,
+                       const char *name, size_t name_length)
+{
+    struct value *class = pickle_class(module, module_length, name, name_length);
+
+    if (class)
+        return push(r, class);
+    struct buf text = BUF_IN(r->build.arena);
+    buf_add(&text, module, module_length < CLASS_SHOWN ? module_length : CLASS_SHOWN);
+    buf_addc(&text, '.');
+    buf_add(&text, name, name_length < CLASS_SHOWN ? name_length : CLASS_SHOWN);
+    for (size_t i = 0; i < text.length; i++) {
+        if (text.data[i] < 0x20 || text.data[i] > 0x7e)
+            text.data[i] = '?';
+    }
+    return refuse(r,
+                  arena_printf(r->build.arena, "class %s not allowed", buf_text(&text)));
+}
+
+static bool push_global(struct reader *r, size_t ignored)
+{
+    size_t module_length;
+    size_t name_length;
+    const char *module = take_line(r, &module_length);
+    const char *name = module ? take_line(r, &name_length) : NULL;
+
+    (void)ignored;
+    return name && push_class(r, module, module_length, name, name_length);
+}
+
+static bool push_stack_global(struct reader *r, size_t ignored)
+{
+    const struct value *name = pop(r);
+    const struct value *module = name ? pop(r) : NULL;
+
+    (void)ignored;
+    if (!module)
+        return false;
+    if (name->kind != VALUE_TEXT || module->kind != VALUE_TEXT)
+        return refuse(r, "class name is not a text");
+    return push_class(r, module->bytes.data, module->bytes.length, name->bytes.data,
+                      name->bytes.length);
+}
+
+/* REDUCE and NEWOBJ: what is below the arguments is called. */
+static bool call(struct reader *r, size_t is_new)
+{
+    struct value *args = pop(r);
+    const struct value *callable = args ? pop(r) : NULL;
+
+    if (!callable)
+        return false;
+    struct value *value = is_new ? pickle_new(&r->build, callable, args)
+                                 : pickle_call(&r->build, callable, args);
+    return value ? push(r, value) : refuse(r, r->build.error);
+}
+
+static bool set_state(struct reader *r, size_t ignored)
+{
+    const struct value *state = pop(r);
+    struct value *object = state ? top(r) : NULL;
+
+    (void)ignored;
+    return object &&
+           (pickle_set_state(&r->build, object, state) || refuse(r, r->build.error));
 }
 
 /* ---- the opcodes ---- */
 
-static bool start_frame(struct reader *r)
+static bool start_frame(struct reader *r, size_t was_fresh)
 {
     uint64_t length = 0;
 
@@ -451,13 +637,15 @@ static bool start_frame(struct reader *r)
     if (length > r->length - r->at)
         return refuse(r, "frame longer than the data");
     r->frame_end = r->at + length;
+    r->is_fresh = was_fresh; /* a large text's MEMOIZE stands in the next frame */
     return true;
 }
 
-static bool read_protocol(struct reader *r)
+static bool read_protocol(struct reader *r, size_t ignored)
 {
     uint64_t version = 0;
 
+    (void)ignored;
     if (r->at != 1)
         return refuse(r, "PROTO not at the start");
     if (!take_number(r, 1, &version))
@@ -465,218 +653,151 @@ static bool read_protocol(struct reader *r)
     return version <= 5 || refuse(r, "unsupported protocol");
 }
 
-static bool stop(struct reader *r)
+static bool stop(struct reader *r, size_t ignored)
 {
-    if (r->stack.count != 1 || r->stack.items[0] == &mark)
+    struct value *value = r->stack.count == 1 ? r->stack.items[0] : &mark;
+
+    (void)ignored;
+    if (value == &mark)
         return refuse(r, "STOP without exactly one value");
+    if (value->internal)
+        return refuse(r, "class as a value");
     if (r->frame_end > r->at)
         return refuse(r, "STOP before the frame's end");
-    r->result = r->stack.items[0];
+    /* The caller may add to what it gets. */
+    if (value_is_container(value) && value == value_empty(value->kind))
+        value = value_container(r->build.arena, value->kind);
+    r->result = value;
     return true;
 }
 
-static bool read_scalar(struct reader *r, uint8_t opcode, bool *ret)
+/* MEMOIZE (AS_NEXT), or a PUT with an index of 1 or 4 bytes, or (0) as a line. */
+#define AS_NEXT SIZE_MAX
+
+static bool take_index(struct reader *r, size_t size, uint64_t *ret)
 {
-    switch (opcode) {
-    case 'N':
-        *ret = push(r, value_none(r->arena));
-        return true;
-    case 0x88: /* NEWTRUE, NEWFALSE */
-    case 0x89:
-        *ret = push(r, value_bool(r->arena, opcode == 0x88));
-        return true;
-    case 'K': /* BININT1, BININT2, BININT */
-        *ret = push_int(r, 1, false);
-        return true;
-    case 'M':
-        *ret = push_int(r, 2, false);
-        return true;
-    case 'J':
-        *ret = push_int(r, 4, true);
-        return true;
-    case 0x8a: /* LONG1, LONG4 */
-        *ret = push_long(r, 1);
-        return true;
-    case 0x8b:
-        *ret = push_long(r, 4);
-        return true;
-    case 'G':
-        *ret = push_double(r);
-        return true;
-    case 0x8c: /* SHORT_BINUNICODE, BINUNICODE, BINUNICODE8 */
-        *ret = push_bytes(r, VALUE_TEXT, 1);
-        return true;
-    case 'X':
-        *ret = push_bytes(r, VALUE_TEXT, 4);
-        return true;
-    case 0x8d:
-        *ret = push_bytes(r, VALUE_TEXT, 8);
-        return true;
-    case 'C': /* SHORT_BINBYTES, BINBYTES, BINBYTES8 */
-        *ret = push_bytes(r, VALUE_BYTES, 1);
-        return true;
-    case 'B':
-        *ret = push_bytes(r, VALUE_BYTES, 4);
-        return true;
-    case 0x8e:
-        *ret = push_bytes(r, VALUE_BYTES, 8);
-        return true;
-    default:
-        return false;
-    }
+    return size > 0 ? take_number(r, size, ret) : line_number(r, ret);
 }
 
-static bool read_container(struct reader *r, uint8_t opcode, bool *ret)
+static bool memoize(struct reader *r, size_t size)
 {
-    switch (opcode) {
-    case ']':
-        *ret = push_container(r, VALUE_LIST, NULL, 0);
-        return true;
-    case '}':
-        *ret = push_container(r, VALUE_DICT, NULL, 0);
-        return true;
-    case ')':
-        *ret = push_container(r, VALUE_TUPLE, NULL, 0);
-        return true;
-    case 0x8f: /* EMPTY_SET */
-        *ret = push_container(r, VALUE_SET, NULL, 0);
-        return true;
-    case 'a': /* APPEND, APPENDS */
-        *ret = append_one(r);
-        return true;
-    case 'e':
-        *ret = extend(r, VALUE_LIST);
-        return true;
-    case 's': /* SETITEM, SETITEMS */
-        *ret = set_one(r);
-        return true;
-    case 'u':
-        *ret = extend(r, VALUE_DICT);
-        return true;
-    case 0x90: /* ADDITEMS */
-        *ret = extend(r, VALUE_SET);
-        return true;
-    case 0x91: /* FROZENSET */
-        *ret = push_marked(r, VALUE_FROZENSET);
-        return true;
-    case 't':
-        *ret = push_marked(r, VALUE_TUPLE);
-        return true;
-    case 'l': /* LIST, DICT: protocol 0 */
-        *ret = push_marked(r, VALUE_LIST);
-        return true;
-    case 'd':
-        *ret = push_marked(r, VALUE_DICT);
-        return true;
-    case 0x85: /* TUPLE1, TUPLE2, TUPLE3 */
-    case 0x86:
-    case 0x87:
-        *ret = push_short_tuple(r, (size_t)opcode - 0x84);
-        return true;
-    default:
-        return false;
-    }
+    uint64_t index = r->memo.count;
+
+    return (size == AS_NEXT || take_index(r, size, &index)) && memo_put(r, index);
 }
 
-static bool put_numbered(struct reader *r, size_t size)
+static bool recall(struct reader *r, size_t size)
 {
     uint64_t index = 0;
 
-    return (size > 0 ? take_number(r, size, &index) : line_number(r, &index)) &&
-           memo_put(r, index);
+    return take_index(r, size, &index) && memo_get(r, index);
 }
 
-static bool get_numbered(struct reader *r, size_t size)
-{
-    uint64_t index = 0;
-
-    return (size > 0 ? take_number(r, size, &index) : line_number(r, &index)) &&
-           memo_get(r, index);
-}
-
-static bool read_other(struct reader *r, uint8_t opcode, bool *ret)
-{
-    switch (opcode) {
-    case 0x80:
-        *ret = read_protocol(r);
-        return true;
-    case 0x95:
-        *ret = start_frame(r);
-        return true;
-    case '(':
-        *ret = push(r, &mark);
-        return true;
-    case 0x94: /* MEMOIZE, BINPUT, LONG_BINPUT, PUT */
-        *ret = memo_put(r, r->memo.count);
-        return true;
-    case 'q':
-        *ret = put_numbered(r, 1);
-        return true;
-    case 'r':
-        *ret = put_numbered(r, 4);
-        return true;
-    case 'p':
-        *ret = put_numbered(r, 0);
-        return true;
-    case 'h': /* BINGET, LONG_BINGET, GET */
-        *ret = get_numbered(r, 1);
-        return true;
-    case 'j':
-        *ret = get_numbered(r, 4);
-        return true;
-    case 'g':
-        *ret = get_numbered(r, 0);
-        return true;
-    case 'I': /* INT, LONG, FLOAT, UNICODE as lines of text */
-        *ret = push_line_int(r, false);
-        return true;
-    case 'L':
-        *ret = push_line_int(r, true);
-        return true;
-    case 'F':
-        *ret = push_line_float(r);
-        return true;
-    case 'V':
-        *ret = push_line_text(r);
-        return true;
-    case '.':
-        *ret = stop(r);
-        return true;
-    default:
-        return false;
-    }
-}
+/* The opcodes that are read, by their byte; the argument says which of its kind it is,
+ * mostly how many bytes its length or number has. */
+static const struct {
+    bool (*read)(struct reader *r, size_t argument);
+    size_t argument;
+} opcodes[256] = {
+    [0x80] = { read_protocol, 0 },
+    [0x95] = { start_frame, 0 },
+    ['.'] = { stop, 0 },
+    ['('] = { push_mark, 0 },
+    ['N'] = { push_constant, NONE },
+    [0x88] = { push_constant, TRUE }, /* NEWTRUE, NEWFALSE */
+    [0x89] = { push_constant, FALSE },
+    ['K'] = { push_int, 1 }, /* BININT1, BININT2, BININT */
+    ['M'] = { push_int, 2 },
+    ['J'] = { push_int, 4 },
+    [0x8a] = { push_long, 1 }, /* LONG1, LONG4 */
+    [0x8b] = { push_long, 4 },
+    ['G'] = { push_double, 0 },
+    [0x8c] = { push_text, 1 }, /* SHORT_BINUNICODE, BINUNICODE, BINUNICODE8 */
+    ['X'] = { push_text, 4 },
+    [0x8d] = { push_text, 8 },
+    ['C'] = { push_binary, 1 }, /* SHORT_BINBYTES, BINBYTES, BINBYTES8 */
+    ['B'] = { push_binary, 4 },
+    [0x8e] = { push_binary, 8 },
+    [0x96] = { push_bytearray, 8 }, /* BYTEARRAY8 */
+    [']'] = { push_empty, VALUE_LIST },
+    ['}'] = { push_empty, VALUE_DICT },
+    [')'] = { push_empty, VALUE_TUPLE },
+    [0x8f] = { push_empty, VALUE_SET },
+    ['a'] = { append_one, 0 }, /* APPEND, APPENDS */
+    ['e'] = { extend, VALUE_LIST },
+    ['s'] = { set_one, 0 }, /* SETITEM, SETITEMS */
+    ['u'] = { extend, VALUE_DICT },
+    [0x90] = { extend, VALUE_SET },            /* ADDITEMS */
+    [0x91] = { push_marked, VALUE_FROZENSET }, /* FROZENSET */
+    ['t'] = { push_marked, VALUE_TUPLE },      /* TUPLE, LIST, DICT */
+    ['l'] = { push_marked, VALUE_LIST },
+    ['d'] = { push_marked, VALUE_DICT },
+    [0x85] = { push_short_tuple, 1 }, /* TUPLE1, TUPLE2, TUPLE3 */
+    [0x86] = { push_short_tuple, 2 },
+    [0x87] = { push_short_tuple, 3 },
+    [0x94] = { memoize, AS_NEXT }, /* MEMOIZE, BINPUT, LONG_BINPUT, PUT */
+    ['q'] = { memoize, 1 },
+    ['r'] = { memoize, 4 },
+    ['p'] = { memoize, 0 },
+    ['h'] = { recall, 1 }, /* BINGET, LONG_BINGET, GET */
+    ['j'] = { recall, 4 },
+    ['g'] = { recall, 0 },
+    ['I'] = { push_line_int, false }, /* INT, LONG, FLOAT, UNICODE as lines of text */
+    ['L'] = { push_line_int, true },
+    ['F'] = { push_line_float, 0 },
+    ['V'] = { push_line_text, 0 },
+    ['c'] = { push_global, 0 }, /* GLOBAL, STACK_GLOBAL */
+    [0x93] = { push_stack_global, 0 },
+    ['R'] = { call, false }, /* REDUCE, NEWOBJ, BUILD */
+    [0x81] = { call, true },
+    ['b'] = { set_state, 0 },
+};
 
 static bool read_opcode(struct reader *r)
 {
-    const uint8_t *opcode = take(r, 1);
-    bool is_read = false;
+    const char *at = take(r, 1);
+    bool was_fresh = r->is_fresh;
 
-    if (!opcode)
+    if (!at)
         return false;
-    if (read_scalar(r, *opcode, &is_read) || read_container(r, *opcode, &is_read) ||
-        read_other(r, *opcode, &is_read))
-        return is_read;
-    return refuse(r, arena_printf(r->arena, "opcode 0x%02x not allowed", *opcode));
+    uint8_t opcode = (uint8_t)*at;
+    if (!opcodes[opcode].read)
+        return refuse(r,
+                      arena_printf(r->build.arena, "opcode 0x%02x not allowed", opcode));
+    if (opcodes[opcode].read == start_frame)
+        return start_frame(r, was_fresh);
+    if (opcodes[opcode].read != memoize)
+        r->is_fresh = false;
+    return opcodes[opcode].read(r, opcodes[opcode].argument);
+}
+
+static void values_free(struct values *values)
+{
+    if (values->items != values->first)
+        free(values->items);
+    values->items = values->first;
 }
 
 static void reader_free(void *arg)
 {
     struct reader *r = arg;
 
-    free(r->stack.items);
-    free(r->memo.items);
-    r->stack = r->memo = (struct values){ 0 };
+    values_free(&r->stack);
+    values_free(&r->memo);
 }
 
-struct value *pickle_read(struct arena *arena, const void *data, size_t length,
-                          const char **ret_error)
+struct value *pickle_read_in_place(struct arena *arena, char *data, size_t length,
+                                   const char **ret_error)
 {
     struct reader *r = arena_alloc(arena, sizeof(*r));
 
-    r->arena = arena;
+    /* A text of protocol 0 may be twice as long in UTF-8. */
+    r->build = (struct pickle_build){ .arena = arena, .budget = 2 * length };
     r->data = data;
     r->length = length;
+    r->stack.items = r->stack.first;
+    r->memo.items = r->memo.first;
+    r->stack.room = r->memo.room = FIRST_ROOM;
     /* The arena may end the task in the middle (its cap): then this cleans up. */
     struct arena_deferred *cleanup = arena_defer(arena, reader_free, r);
     while (!r->result && read_opcode(r))
@@ -687,4 +808,11 @@ struct value *pickle_read(struct arena *arena, const void *data, size_t length,
         *ret_error = arena_printf(arena, "DeserializationError: %s",
                                   r->error ? r->error : "no value");
     return r->result;
+}
+
+struct value *pickle_read(struct arena *arena, const void *data, size_t length,
+                          const char **ret_error)
+{
+    return pickle_read_in_place(arena, arena_memdup(arena, data, length), length,
+                                ret_error);
 }

@@ -3,6 +3,7 @@
  * 3.4 reads.
  */
 #include "common/buf.h"
+#include "common/utf8.h"
 #include "jobs/rq/payload.h"
 #include <string.h>
 
@@ -66,6 +67,140 @@ static void put_double(struct buf *out, double real)
         buf_addc(out, (char)(bits >> shift));
 }
 
+/* ---- what is written as a call of its class ---- */
+
+static void put_text(struct buf *out, const char *text, size_t length)
+{
+    /* No text for Python; the bytes themselves are no loss. */
+    if (utf8_is_valid(text, length))
+        put_sized(out, 0x8c, 'X', text, length);
+    else
+        put_sized(out, 'C', 'B', text, length);
+}
+
+/* STACK_GLOBAL; the arguments follow, and put_call(). */
+static void put_class(struct buf *out, const char *module, const char *name)
+{
+    put_text(out, module, strlen(module));
+    put_text(out, name, strlen(name));
+    buf_addc(out, (char)0x93);
+}
+
+/* The tuple of 0 to 3 arguments, and REDUCE. */
+static void put_call(struct buf *out, size_t arguments)
+{
+    static const char tuples[] = { ')', (char)0x85, (char)0x86, (char)0x87 };
+
+    buf_addc(out, tuples[arguments]);
+    buf_addc(out, 'R');
+}
+
+static void put_timedelta(struct buf *out, const struct value_delta *delta)
+{
+    put_class(out, "datetime", "timedelta");
+    put_int(out, delta->days);
+    put_int(out, delta->seconds);
+    put_int(out, delta->microseconds);
+    put_call(out, 3);
+}
+
+static void put_timezone(struct buf *out, const struct value *zone)
+{
+    put_class(out, "datetime", "timezone");
+    put_timedelta(out, &zone->zone.offset->delta);
+    if (zone->zone.name)
+        put_text(out, zone->zone.name->bytes.data, zone->zone.name->bytes.length);
+    put_call(out, zone->zone.name ? 2 : 1);
+}
+
+/* The packed bytes of datetime's own pickles: see pickle_classes.c. */
+static void put_moment(struct buf *out, const struct value *value)
+{
+    static const char *const names[] = {
+        [VALUE_DATE] = "date", [VALUE_TIME] = "time", [VALUE_DATETIME] = "datetime"
+    };
+    const struct value_moment *moment = value->moment;
+    unsigned fold = moment->fold ? 0x80 : 0;
+    char packed[10];
+    size_t length = 0;
+
+    if (value->kind != VALUE_TIME) {
+        packed[length++] = (char)(moment->year >> 8);
+        packed[length++] = (char)moment->year;
+        packed[length++] = (char)(moment->month | fold);
+        packed[length++] = (char)moment->day;
+        fold = 0;
+    }
+    if (value->kind != VALUE_DATE) {
+        packed[length++] = (char)(moment->hour | fold);
+        packed[length++] = (char)moment->minute;
+        packed[length++] = (char)moment->second;
+        packed[length++] = (char)(moment->microsecond >> 16);
+        packed[length++] = (char)(moment->microsecond >> 8);
+        packed[length++] = (char)moment->microsecond;
+    }
+    put_class(out, "datetime", names[value->kind]);
+    put_sized(out, 'C', 'B', packed, length);
+    if (moment->zone)
+        put_timezone(out, moment->zone);
+    put_call(out, moment->zone ? 2 : 1);
+}
+
+static void put_uuid(struct buf *out, const struct value *uuid)
+{
+    char little[VALUE_UUID_SIZE + 1] = { 0 };
+    size_t length = sizeof(little);
+
+    for (size_t i = 0; i < VALUE_UUID_SIZE; i++)
+        little[i] = uuid->bytes.data[VALUE_UUID_SIZE - 1 - i];
+    while (length > 1 && little[length - 1] == 0 && !(little[length - 2] & 0x80))
+        length--;
+    put_class(out, "uuid", "UUID");
+    buf_adds(out, ")\x81}"); /* NEWOBJ, and its only field */
+    put_text(out, "int", 3);
+    put_sized(out, 0x8a, 0x8b, little, length);
+    buf_adds(out, "sb");
+}
+
+/* False: not a value of these kinds. */
+static bool put_typed(struct buf *out, const struct value *value)
+{
+    switch (value->kind) {
+    case VALUE_COMPLEX:
+        put_class(out, "builtins", "complex");
+        put_double(out, value->complex.real);
+        put_double(out, value->complex.imaginary);
+        put_call(out, 2);
+        return true;
+    case VALUE_BYTEARRAY: /* protocol 4 has no opcode for it */
+        put_class(out, "builtins", "bytearray");
+        put_sized(out, 'C', 'B', value->bytes.data, value->bytes.length);
+        put_call(out, 1);
+        return true;
+    case VALUE_DECIMAL:
+        put_class(out, "decimal", "Decimal");
+        put_text(out, value->bytes.data, value->bytes.length);
+        put_call(out, 1);
+        return true;
+    case VALUE_UUID:
+        put_uuid(out, value);
+        return true;
+    case VALUE_DATE:
+    case VALUE_TIME:
+    case VALUE_DATETIME:
+        put_moment(out, value);
+        return true;
+    case VALUE_TIMEDELTA:
+        put_timedelta(out, &value->delta);
+        return true;
+    case VALUE_TIMEZONE:
+        put_timezone(out, value);
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* A container opens with its empty form; items stand behind a mark. */
 static void open_container(struct buf *out, const struct value *value)
 {
@@ -106,13 +241,14 @@ static enum value_step enter(void *arg, const struct value *value,
         put_double(out, value->real);
         break;
     case VALUE_TEXT:
-        put_sized(out, 0x8c, 'X', value->bytes.data, value->bytes.length);
+        put_text(out, value->bytes.data, value->bytes.length);
         break;
     case VALUE_BYTES:
         put_sized(out, 'C', 'B', value->bytes.data, value->bytes.length);
         break;
     default:
-        open_container(out, value);
+        if (!put_typed(out, value))
+            open_container(out, value);
         break;
     }
     return VALUE_DESCEND;

@@ -7,10 +7,15 @@
  */
 #include "jobs/rq/value.h"
 #include "common/arena.h"
+#include "common/log.h"
 #include <assert.h>
 #include <string.h>
 
-#define SHARED_INTEGERS 256
+#define SHARED_INTEGERS   256
+#define SHARED_CHARACTERS 128
+#define WALK_DEPTH        (VALUE_MAX_DEPTH + 16) /* what was read, wrapped by us */
+
+_Static_assert(sizeof(struct value) == 24, "payloads are made of millions of these");
 
 static struct value *new_value(struct arena *arena, enum value_kind kind)
 {
@@ -81,24 +86,68 @@ struct value *value_float(struct arena *arena, double real)
     return value;
 }
 
-static struct value *bytes_value(struct arena *arena, enum value_kind kind,
-                                 const void *data, size_t length)
+struct value *value_complex(struct arena *arena, double real, double imaginary)
 {
-    struct value *value = new_value(arena, kind);
+    struct value *value = new_value(arena, VALUE_COMPLEX);
 
-    value->bytes.data = arena_strndup(arena, length > 0 ? data : "", length);
+    value->complex.real = real;
+    value->complex.imaginary = imaginary;
+    return value;
+}
+
+/* Texts of no or one ASCII character are shared, as Python shares them. */
+static struct value *short_text(const char *text, size_t length)
+{
+    static struct value shared[SHARED_CHARACTERS];
+    static char characters[SHARED_CHARACTERS][2];
+    static struct value empty = { .kind = VALUE_TEXT, .bytes.data = "" };
+    unsigned char character = length > 0 ? (unsigned char)text[0] : 0;
+
+    if (length == 0)
+        return &empty;
+    if (length > 1 || character >= SHARED_CHARACTERS)
+        return NULL;
+    characters[character][0] = (char)character;
+    shared[character].kind = VALUE_TEXT;
+    shared[character].bytes.data = characters[character];
+    shared[character].bytes.length = 1;
+    return &shared[character];
+}
+
+struct value *value_view(struct arena *arena, enum value_kind kind, const char *data,
+                         size_t length)
+{
+    struct value *value = kind == VALUE_TEXT ? short_text(data, length) : NULL;
+
+    if (value)
+        return value;
+    assert(data[length] == '\0');
+    value = new_value(arena, kind);
+    value->bytes.data = data;
     value->bytes.length = length;
     return value;
 }
 
 struct value *value_text(struct arena *arena, const char *text, size_t length)
 {
-    return bytes_value(arena, VALUE_TEXT, text, length);
+    struct value *value = short_text(text, length);
+
+    return value ? value
+                 : value_view(arena, VALUE_TEXT, arena_strndup(arena, text, length),
+                              length);
 }
 
 struct value *value_bytes(struct arena *arena, const void *data, size_t length)
 {
-    return bytes_value(arena, VALUE_BYTES, data, length);
+    return value_view(arena, VALUE_BYTES,
+                      arena_strndup(arena, length > 0 ? data : "", length), length);
+}
+
+struct value *value_uuid(struct arena *arena, const uint8_t bytes[VALUE_UUID_SIZE])
+{
+    return value_view(arena, VALUE_UUID,
+                      arena_strndup(arena, (const char *)bytes, VALUE_UUID_SIZE),
+                      VALUE_UUID_SIZE);
 }
 
 struct value *value_container(struct arena *arena, enum value_kind kind)
@@ -108,20 +157,59 @@ struct value *value_container(struct arena *arena, enum value_kind kind)
     assert(value_is_container(value));
     value->depth = 1;
     value->expanded = 1;
-    value->unhashable = kind != VALUE_TUPLE && kind != VALUE_FROZENSET;
     return value;
+}
+
+struct value *value_empty(enum value_kind kind)
+{
+#define EMPTY(of_kind)         \
+    [(of_kind)-VALUE_LIST] = { \
+        .kind = (of_kind),     \
+        .frozen = true,        \
+        .depth = 1,            \
+        .expanded = 1          \
+    }
+    static struct value empty[] = { EMPTY(VALUE_LIST), EMPTY(VALUE_TUPLE),
+                                    EMPTY(VALUE_DICT), EMPTY(VALUE_SET),
+                                    EMPTY(VALUE_FROZENSET) };
+#undef EMPTY
+
+    assert(kind >= VALUE_LIST);
+    return &empty[kind - VALUE_LIST];
+}
+
+bool value_is_hashable(const struct value *value)
+{
+    switch (value->kind) {
+    case VALUE_BYTEARRAY:
+    case VALUE_LIST:
+    case VALUE_DICT:
+    case VALUE_SET:
+        return false;
+    default:
+        return !value->holds_unhashable;
+    }
 }
 
 /* Long texts count for more than one: a thousand uses of one are as long as a
  * thousand texts when the value is written again. */
 static uint64_t expanded_size(const struct value *value)
 {
-    if (value_is_container(value))
-        return value->expanded;
-    if (value->kind == VALUE_TEXT || value->kind == VALUE_BYTES ||
-        value->kind == VALUE_BIGINT)
+    switch (value->kind) {
+    case VALUE_BIGINT:
+    case VALUE_TEXT:
+    case VALUE_BYTES:
+    case VALUE_BYTEARRAY:
+    case VALUE_DECIMAL:
         return 1 + value->bytes.length / VALUE_TEXT_NODE;
-    return 1;
+    case VALUE_TIME:
+    case VALUE_DATETIME:
+        return 1 + (value->moment->zone ? expanded_size(value->moment->zone) : 0);
+    case VALUE_TIMEZONE:
+        return 2 + (value->zone.name ? expanded_size(value->zone.name) : 0);
+    default:
+        return value_is_container(value) ? value->expanded : 1;
+    }
 }
 
 const char *value_refuses(const struct value *container, struct value *const *items,
@@ -134,7 +222,7 @@ const char *value_refuses(const struct value *container, struct value *const *it
     for (size_t i = 0; i < count; i++) {
         if (items[i] == container)
             return "container inside itself";
-        if (value_is_container(items[i]) && items[i]->depth >= VALUE_MAX_DEPTH)
+        if (items[i]->depth >= VALUE_MAX_DEPTH)
             return "nested too deeply";
         expanded += expanded_size(items[i]);
         if (expanded > VALUE_MAX_NODES)
@@ -153,25 +241,28 @@ void value_reserve(struct arena *arena, struct value *container, size_t count)
     /* The first batch gets what it asks for: most containers have only one. */
     if (room > 0 && need < room * 2)
         need = room * 2;
+    assert(need <= UINT32_MAX);
     container->list.items =
         arena_grow(arena, container->list.items, container->list.count * sizeof(void *),
                    need * sizeof(void *));
-    container->list.room = need;
+    container->list.room = (uint32_t)need;
 }
 
 void value_add(struct arena *arena, struct value *container, struct value *item)
 {
+    uint64_t expanded = container->expanded + expanded_size(item);
+
     assert(value_is_container(container) && !container->frozen && item != container);
     if (container->list.count == container->list.room)
         value_reserve(arena, container, container->list.room > 0 ? 1 : 4);
     container->list.items[container->list.count++] = item;
-    container->expanded += expanded_size(item);
-    if (item->unhashable)
-        container->unhashable = true;
+    container->expanded = expanded < UINT32_MAX ? (uint32_t)expanded : UINT32_MAX;
+    if (!value_is_hashable(item))
+        container->holds_unhashable = true;
     if (value_is_container(item)) {
         item->frozen = true;
         if (container->depth <= item->depth)
-            container->depth = item->depth + 1;
+            container->depth = (uint16_t)(item->depth + 1);
     }
 }
 
@@ -205,7 +296,7 @@ void value_walk(const struct value *root, const struct value_visitor *visitor, v
     struct {
         const struct value *container;
         size_t next;
-    } open[VALUE_MAX_DEPTH + 1];
+    } open[WALK_DEPTH];
     size_t depth = 0;
     const struct value *value = root;
     const struct value *parent = NULL;
@@ -217,7 +308,8 @@ void value_walk(const struct value *root, const struct value_visitor *visitor, v
         if (step == VALUE_STOP)
             return;
         if (step == VALUE_DESCEND && value_is_container(value)) {
-            assert(depth <= VALUE_MAX_DEPTH);
+            if (depth == WALK_DEPTH)
+                fatal("a value nested deeper than %d", WALK_DEPTH);
             open[depth].container = value;
             open[depth].next = 0;
             depth++;
