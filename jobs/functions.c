@@ -5,6 +5,7 @@
 #include "common/arena.h"
 #include "common/task.h"
 #include "jobs/functions/test_functions.h"
+#include "jobs/rq/value_access.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -94,15 +95,27 @@ static const char *next_arg(const char *spec, struct spec_arg *ret)
 
 static bool fits(const struct value *value, const char *type)
 {
+    int64_t integer;
+    double number;
+    const char *text;
+
     if (strcmp(type, "int") == 0)
-        return value->kind == VALUE_INT;
+        return value_as_int(value, &integer);
     if (strcmp(type, "number") == 0)
-        return value->kind == VALUE_INT || value->kind == VALUE_FLOAT;
-    /* A NUL inside would cut the text for everyone who reads it as a C string. */
+        return value_as_number(value, &number);
     if (strcmp(type, "text") == 0)
-        return value->kind == VALUE_TEXT &&
-               memchr(value->bytes.data, '\0', value->bytes.length) == NULL;
+        return value_as_text(value, &text);
     return true; /* any */
+}
+
+/* Of a value that does not fit: where its type would, what else is wrong. */
+static const char *misfit(const struct value *value, const char *type)
+{
+    if (value->kind == VALUE_BIGINT)
+        return "int beyond 64 bits";
+    if (value->kind == VALUE_TEXT && strcmp(type, "text") == 0)
+        return "text with a NUL";
+    return value_type_name(value);
 }
 
 /* By position or keyword; both at once is the caller's mistake, as in Python. */
@@ -137,8 +150,12 @@ static bool check_arg(struct job_run *job, const struct spec_arg *arg, size_t po
         return wrong(job, "got the argument '%s' (%s) twice", arg->name, arg->type);
     if (value->kind == VALUE_NONE && arg->may_be_absent)
         return true;
-    return fits(value, arg->type) ||
-           wrong(job, "wants the argument '%s' as %s", arg->name, arg->type);
+    if (fits(value, arg->type))
+        return true;
+    job->error =
+        arena_printf(job->arena, "TypeError: %s() wants the argument '%s' as %s, not %s",
+                     job->call.name, arg->name, arg->type, misfit(value, arg->type));
+    return false;
 }
 
 static bool is_known(const char *spec, const struct value *key)
@@ -190,13 +207,19 @@ const struct value *job_arg(const struct job_run *job, const char *name)
 int64_t job_arg_int(const struct job_run *job, const char *name)
 {
     const struct value *value = job_arg(job, name);
+    int64_t integer = 0;
 
-    return value && value->kind == VALUE_INT ? value->integer : 0;
+    if (value)
+        value_as_int(value, &integer);
+    return integer;
 }
 
 const char *job_arg_text(const struct job_run *job, const char *name)
 {
     const struct value *value = job_arg(job, name);
+    const char *text = NULL;
 
-    return value && value->kind == VALUE_TEXT ? value->bytes.data : NULL;
+    if (value)
+        value_as_text(value, &text);
+    return text;
 }

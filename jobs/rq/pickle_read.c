@@ -23,8 +23,8 @@
 #define FIRST_ROOM 64
 /* An open mark becomes a container or the arguments of a call inside one. */
 #define MAX_MARKS ((size_t)2 * VALUE_MAX_DEPTH)
-/* A datetime takes three pushes; most values take one. */
-#define MAX_PUSHES  (VALUE_MAX_NODES * 2)
+/* As much as a list of VALUE_MAX_NODES datetimes takes, with what they are made of. */
+#define MAX_MEMORY  ((size_t)160 << 20)
 #define CLASS_SHOWN 100 /* characters of a refused name */
 
 /* A growing vector of values. Past `first` on the heap, since it doubles; see
@@ -40,8 +40,9 @@ struct reader {
     char *data;
     size_t length, at;
     size_t frame_end; /* 0: outside a frame */
-    size_t marks, pushes;
-    bool is_fresh; /* the last opcode pushed the top, which was not yet memoized */
+    size_t marks;
+    size_t memory_end; /* of the arena's use */
+    bool is_fresh;     /* the last opcode pushed the top, which was not yet memoized */
     struct values stack, memo;
     const char *error; /* set: everything stops */
     struct value *result;
@@ -136,8 +137,8 @@ static bool append(struct reader *r, struct values *to, struct value *value)
 
 static bool push(struct reader *r, struct value *value)
 {
-    if (++r->pushes > MAX_PUSHES)
-        return refuse(r, "too many values");
+    if (arena_used(r->build.arena) > r->memory_end)
+        return refuse(r, "too much memory");
     r->is_fresh = true;
     return append(r, &r->stack, value);
 }
@@ -793,6 +794,7 @@ struct value *pickle_read_in_place(struct arena *arena, char *data, size_t lengt
 
     /* A text of protocol 0 may be twice as long in UTF-8. */
     r->build = (struct pickle_build){ .arena = arena, .budget = 2 * length };
+    r->memory_end = arena_used(arena) + MAX_MEMORY;
     r->data = data;
     r->length = length;
     r->stack.items = r->stack.first;
