@@ -14,6 +14,7 @@ static const char *const environment_words[] = { "development", "staging", "prod
                                                  "testing", NULL };
 static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
 static const char *const format_words[] = { "text", "json", NULL };
+static const char *const serializer_words[] = { "pickle", "json", NULL };
 static const char *const services_words[] = { "auto", "yes", "no", NULL };
 
 static const struct conf_key rows[] = {
@@ -715,6 +716,23 @@ static const struct conf_key rows[] = {
       .unit = "s",
       .applies = CONF_NEW_WORKERS,
       .help = "a bookmark unprocessed so long, with no job, is queued again" },
+    { .path = "jobs.serializer",
+      .type = CONF_ENUM,
+      AT(jobs.serializer),
+      .def = "pickle",
+      .words = serializer_words,
+      .applies = CONF_NEW_WORKERS,
+      .help = "how new jobs are written: RQ's default, or its JSONSerializer; jobs and "
+              "results of the other are read as well, and answered in their own" },
+    { .path = "jobs.payload_limit",
+      .type = CONF_BYTES,
+      AT(jobs.payload_limit),
+      .def = "16M",
+      .min = 65536,
+      .max = 67108864,
+      .unit = "bytes",
+      .applies = CONF_NEW_WORKERS,
+      .help = "a job whose arguments inflate to more fails" },
     /* fetch */
     { .path = "fetch.allow_private",
       .type = CONF_BOOL,

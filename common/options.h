@@ -155,6 +155,8 @@ struct options {
         bool scheduler;          /* run one here */
         uint64_t outbox_age;     /* push outbox rows older than this, 10 s */
         uint64_t sweep_age;      /* 15 min */
+        int serializer;          /* enum payload_format of new jobs */
+        uint64_t payload_limit;  /* 16 MiB, inflated */
     } jobs;
     struct {
         bool allow_private;    /* FETCH_ALLOW_PRIVATE */

@@ -8,6 +8,7 @@
 #include "common/task.h"
 #include "jobs/cli_parts.h"
 #include "jobs/connections.h"
+#include "jobs/rq/payload.h"
 #include <errno.h>
 #include <locale.h>
 #include <stdio.h>
@@ -395,6 +396,7 @@ static int run_in_task(struct cli *cli)
 {
     task_runtime_init();
     json_init();
+    payload_configure(cli->options->jobs.serializer, cli->options->jobs.payload_limit);
     cli->redis = jobs_queue_redis(cli->options, "forkmark-jobs");
     if (!cli->redis)
         return EXIT_FAILURE;

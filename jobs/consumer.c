@@ -14,6 +14,7 @@
 #include "jobs/connections.h"
 #include "jobs/consumer_parts.h"
 #include "jobs/fetch/fetch.h"
+#include "jobs/rq/payload.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -414,6 +415,8 @@ int consumer_run(const struct role_context *context)
     *c = (struct consumer){ .context = context };
     task_runtime_init();
     json_init();
+    payload_configure(context->options->jobs.serializer,
+                      context->options->jobs.payload_limit);
     worker_init(&c->worker, NULL, context->options, &context->pool->queues);
     if (!open_services(c))
         return 1;

@@ -17,6 +17,7 @@
 #include "jobs/cron.h"
 #include "jobs/outbox.h"
 #include "jobs/rq/maintenance.h"
+#include "jobs/rq/payload.h"
 #include "jobs/rq/scheduler_lock.h"
 #include "jobs/scheduler_sweeps.h"
 #include <errno.h>
@@ -337,6 +338,8 @@ int scheduler_run(const struct role_context *context)
     *s = (struct scheduler){ .context = context };
     task_runtime_init();
     json_init();
+    payload_configure(context->options->jobs.serializer,
+                      context->options->jobs.payload_limit);
     s->redis = jobs_queue_redis(context->options, "forkmark-scheduler");
     s->pg = jobs_pg(context->options, PG_CONNECTIONS, PG_OVERFLOW, "forkmark scheduler",
                     context->slot);

@@ -11,6 +11,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/task.h"
+#include "jobs/rq/payload.h"
 #include "worker/accept.h"
 #include "worker/access.h"
 #include "worker/client_ip.h"
@@ -159,6 +160,8 @@ int worker_run(const struct role_context *context)
     raise_descriptor_limit(context->options);
     task_runtime_init();
     json_init();
+    payload_configure(context->options->jobs.serializer,
+                      context->options->jobs.payload_limit);
     prepare_handlers(server);
     open_services(server);
     server->http = http_new(server);

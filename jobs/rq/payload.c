@@ -21,9 +21,9 @@ static struct {
     size_t max_inflated;
 } settings = { .max_inflated = (size_t)16 << 20 };
 
-void payload_configure(enum payload_format format, size_t max_inflated)
+void payload_configure(int format, uint64_t max_inflated)
 {
-    settings.format = format;
+    settings.format = format == PAYLOAD_JSON ? PAYLOAD_JSON : PAYLOAD_PICKLE;
     settings.max_inflated = max_inflated;
 }
 

@@ -18,9 +18,9 @@ struct call {
     enum payload_format format; /* answer in the same */
 };
 
-/* Process-wide, once at its start: `jobs.serializer` and `jobs.payload_limit`. Without it
- * pickle and 16 MiB. */
-void payload_configure(enum payload_format format, size_t max_inflated);
+/* Process-wide, once at its start: `jobs.serializer` (an enum payload_format) and
+ * `jobs.payload_limit`. Without it pickle and 16 MiB. */
+void payload_configure(int format, uint64_t max_inflated);
 /* What new jobs and their meta are written as. Whatever is read says itself what it is.
  */
 enum payload_format payload_format(void);

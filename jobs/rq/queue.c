@@ -74,7 +74,8 @@ static void add_call(struct rq_args *fields, const struct job_spec *spec)
 {
     const struct call call = { .name = spec->function,
                                .args = spec->args,
-                               .kwargs = spec->kwargs };
+                               .kwargs = spec->kwargs,
+                               .format = payload_format() };
     struct buf *data = new_buf(fields->arena);
     struct buf *description = new_buf(fields->arena);
 
@@ -121,14 +122,14 @@ static void add_dependencies(struct rq_args *fields, const struct job_spec *spec
 static void add_meta(struct rq_args *fields, const char *request_id)
 {
     struct value *meta = value_container(fields->arena, VALUE_DICT);
-    struct buf *pickle = new_buf(fields->arena);
+    struct buf *text = new_buf(fields->arena);
 
     if (!request_id)
         return;
     value_put(fields->arena, meta, "request_id",
               value_text(fields->arena, request_id, strlen(request_id)));
-    pickle_write(meta, pickle);
-    field_buf(fields, "meta", pickle);
+    value_write(meta, payload_format(), text);
+    field_buf(fields, "meta", text);
 }
 
 /* What differs from job to job; push.lua adds what is the same in each. */
