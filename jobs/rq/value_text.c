@@ -291,6 +291,18 @@ struct repr {
 static const struct float_words repr_words = { "nan", "inf", "-inf", ".0" };
 static const struct float_words complex_words = { "nan", "inf", "-inf", "" };
 
+/* U+0080 to U+00A0 and U+00AD, which terminals obey and nobody sees: escaped as Python
+ * does. (Of what is beyond Latin-1, Python escapes more.) 0: another character. */
+static unsigned char latin1_control(const char *data, size_t left, bool is_bytes)
+{
+    unsigned char second;
+
+    if (is_bytes || left < 2 || data[0] != '\xc2')
+        return 0;
+    second = (unsigned char)data[1];
+    return second <= 0xa0 || second == 0xad ? second : 0;
+}
+
 /* Quotes as Python chooses them; control characters escaped. */
 static void repr_quoted(struct repr *repr, const char *data, size_t length, bool is_bytes)
 {
@@ -313,6 +325,8 @@ static void repr_quoted(struct repr *repr, const char *data, size_t length, bool
             buf_adds(out, "\\t");
         else if (c < 0x20 || c == 0x7f || (is_bytes && c > 0x7f))
             buf_addf(out, "\\x%02x", c);
+        else if (latin1_control(data + i, length - i, is_bytes))
+            buf_addf(out, "\\x%02x", (unsigned char)data[++i]);
         else
             buf_addc(out, (char)c);
     }
@@ -379,12 +393,15 @@ static void repr_moment(struct repr *repr, const struct value *value)
         buf_addf(out, ", %d", moment->second);
     if (moment->microsecond != 0)
         buf_addf(out, ", %u", moment->microsecond);
-    if (moment->fold)
+    /* Python's own order. */
+    if (moment->fold && value->kind == VALUE_DATETIME)
         buf_adds(out, ", fold=1");
     if (moment->zone) {
         buf_adds(out, ", tzinfo=");
         repr_timezone(repr, moment->zone);
     }
+    if (moment->fold && value->kind == VALUE_TIME)
+        buf_adds(out, ", fold=1");
     buf_addc(out, ')');
 }
 
