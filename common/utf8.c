@@ -50,23 +50,35 @@ bool utf8_is_valid(const void *text, size_t length)
     return true;
 }
 
-void utf8_add(struct buf *out, uint32_t character)
+size_t utf8_put(char out[UTF8_MAX], uint32_t character)
 {
     if (character < 0x80) {
-        buf_addc(out, (char)character);
-    } else if (character < 0x800) {
-        buf_addc(out, (char)(0xc0 | character >> 6));
-        buf_addc(out, (char)(0x80 | (character & 0x3f)));
-    } else if (character < 0x10000) {
-        buf_addc(out, (char)(0xe0 | character >> 12));
-        buf_addc(out, (char)(0x80 | (character >> 6 & 0x3f)));
-        buf_addc(out, (char)(0x80 | (character & 0x3f)));
-    } else {
-        buf_addc(out, (char)(0xf0 | character >> 18));
-        buf_addc(out, (char)(0x80 | (character >> 12 & 0x3f)));
-        buf_addc(out, (char)(0x80 | (character >> 6 & 0x3f)));
-        buf_addc(out, (char)(0x80 | (character & 0x3f)));
+        out[0] = (char)character;
+        return 1;
     }
+    if (character < 0x800) {
+        out[0] = (char)(0xc0 | character >> 6);
+        out[1] = (char)(0x80 | (character & 0x3f));
+        return 2;
+    }
+    if (character < 0x10000) {
+        out[0] = (char)(0xe0 | character >> 12);
+        out[1] = (char)(0x80 | (character >> 6 & 0x3f));
+        out[2] = (char)(0x80 | (character & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | character >> 18);
+    out[1] = (char)(0x80 | (character >> 12 & 0x3f));
+    out[2] = (char)(0x80 | (character >> 6 & 0x3f));
+    out[3] = (char)(0x80 | (character & 0x3f));
+    return 4;
+}
+
+void utf8_add(struct buf *out, uint32_t character)
+{
+    char bytes[UTF8_MAX];
+
+    buf_add(out, bytes, utf8_put(bytes, character));
 }
 
 void utf8_add_clean(struct buf *out, const char *text, size_t length)

@@ -26,7 +26,9 @@ static inline size_t utf8_span(const unsigned char *at, size_t left)
 }
 
 bool utf8_is_valid(const void *text, size_t length);
-/* One character, at most U+10FFFF. */
+/* One character, at most U+10FFFF; its bytes' number. */
+#define UTF8_MAX 4
+size_t utf8_put(char out[UTF8_MAX], uint32_t character);
 void utf8_add(struct buf *out, uint32_t character);
 /* All that is valid; NUL is dropped, each byte that is part of no character replaced. */
 void utf8_add_clean(struct buf *out, const char *text, size_t length);

@@ -2,7 +2,9 @@
  * json_value.c - JSON as RQ's JSON serializer writes it, into values.
  *
  * cJSON keeps numbers as doubles and recurses; payloads need exact integers and
- * hostile depth. One pass, containers on an explicit stack, the bounds of value.h.
+ * hostile depth. One pass, containers on an explicit stack, the bounds of value.h. Texts
+ * stay where they are: an escape is longer than what it stands for, and the closing quote
+ * becomes their NUL.
  */
 #include "common/arena.h"
 #include "common/buf.h"
@@ -14,7 +16,7 @@
 
 struct parser {
     struct arena *arena;
-    const char *text;
+    char *text;
     size_t length, at;
     struct value *open[VALUE_MAX_DEPTH];
     uint64_t total;
@@ -61,7 +63,7 @@ static bool hex4(const struct parser *p, size_t at, uint32_t *ret)
 }
 
 /* \uXXXX, behind the u; two of them make a character beyond U+FFFF. */
-static bool unicode_escape(struct parser *p, struct buf *out)
+static bool unicode_escape(struct parser *p, size_t *out)
 {
     uint32_t character;
     uint32_t low;
@@ -79,11 +81,12 @@ static bool unicode_escape(struct parser *p, struct buf *out)
     } else if (character >= 0xdc00 && character <= 0xdfff) {
         return refuse(p, "lone surrogate");
     }
-    utf8_add(out, character);
+    *out += utf8_put(p->text + *out, character);
     return true;
 }
 
-static bool escape(struct parser *p, struct buf *out)
+/* What stands behind a backslash, to p->text[*out]. */
+static bool escape(struct parser *p, size_t *out)
 {
     static const char names[] = "\"\\/bfnrt";
     static const char meanings[] = "\"\\/\b\f\n\r\t";
@@ -95,22 +98,24 @@ static bool escape(struct parser *p, struct buf *out)
     const char *found = c ? strchr(names, c) : NULL;
     if (!found)
         return refuse(p, "bad escape");
-    buf_addc(out, meanings[found - names]);
+    p->text[(*out)++] = meanings[found - names];
     return true;
 }
 
 static struct value *parse_text(struct parser *p)
 {
-    struct buf text = BUF_IN(p->arena);
+    size_t begin = ++p->at; /* behind the quote */
+    size_t out = begin;
 
-    p->at++; /* the quote */
     for (;;) {
         size_t start = p->at;
 
         while (p->at < p->length && p->text[p->at] != '"' && p->text[p->at] != '\\' &&
                (unsigned char)p->text[p->at] >= 0x20)
             p->at++;
-        buf_add(&text, p->text + start, p->at - start);
+        if (out < start)
+            memmove(p->text + out, p->text + start, p->at - start);
+        out += p->at - start;
         char c = peek(p);
         if (c == '"')
             break;
@@ -119,11 +124,12 @@ static struct value *parse_text(struct parser *p)
             return NULL;
         }
         p->at++;
-        if (!escape(p, &text))
+        if (!escape(p, &out))
             return NULL;
     }
     p->at++;
-    return value_text(p->arena, buf_text(&text), text.length);
+    p->text[out] = '\0';
+    return value_view(p->arena, VALUE_TEXT, p->text + begin, out - begin);
 }
 
 /* JSON's grammar, so that "01", "1." and "+1" are refused as Python refuses them. */
@@ -167,7 +173,8 @@ static struct value *parse_number(struct parser *p)
         refuse(p, "number too long");
         return NULL;
     }
-    const char *text = arena_strndup(p->arena, p->text + start, length);
+    /* What stands behind it, if only the NUL, ends it for strspn() and strtod() too. */
+    const char *text = p->text + start;
     if (!number_shape(text, length, &is_float)) {
         refuse(p, "bad number");
         return NULL;
@@ -307,8 +314,8 @@ static struct value *parse(struct parser *p)
     return p->error ? NULL : value;
 }
 
-struct value *value_from_json(struct arena *arena, const char *text, size_t length,
-                              const char **ret_error)
+struct value *value_from_json_in_place(struct arena *arena, char *text, size_t length,
+                                       const char **ret_error)
 {
     struct parser *p = arena_alloc(arena, sizeof(*p));
     struct value *value = NULL;
@@ -327,4 +334,11 @@ struct value *value_from_json(struct arena *arena, const char *text, size_t leng
         return value;
     *ret_error = arena_printf(arena, "DeserializationError: bad JSON: %s", p->error);
     return NULL;
+}
+
+struct value *value_from_json(struct arena *arena, const char *text, size_t length,
+                              const char **ret_error)
+{
+    return value_from_json_in_place(arena, arena_strndup(arena, text, length), length,
+                                    ret_error);
 }

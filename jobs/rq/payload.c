@@ -60,7 +60,7 @@ static enum inflated inflate_all(z_stream *stream, struct buf *out)
     return rc == Z_STREAM_END ? INFLATED : NOT_ZLIB;
 }
 
-/* Gives back what the last doubling was too much. */
+/* Gives back what the last doubling was too much, and ends in NUL. */
 static void trim(struct buf *buf)
 {
     char *data = buf->data ? realloc(buf->data, buf->length + 1) : NULL;
@@ -69,6 +69,8 @@ static void trim(struct buf *buf)
         buf->data = data;
         buf->room = buf->length + 1;
     }
+    if (buf->data)
+        buf->data[buf->length] = '\0';
 }
 
 /* Into *ret, a buffer whose memory goes with the arena. */
@@ -163,7 +165,7 @@ static struct value *read_any(struct arena *arena, char *data, size_t length,
 {
     *ret_format = is_json(data, length) ? PAYLOAD_JSON : PAYLOAD_PICKLE;
     return *ret_format == PAYLOAD_JSON
-               ? value_from_json(arena, data, length, ret_error)
+               ? value_from_json_in_place(arena, data, length, ret_error)
                : pickle_read_in_place(arena, data, length, ret_error);
 }
 
@@ -172,7 +174,7 @@ struct value *value_read(struct arena *arena, const void *data, size_t length,
 {
     enum payload_format ignored;
 
-    return read_any(arena, arena_memdup(arena, data, length), length, &ignored,
+    return read_any(arena, arena_strndup(arena, data, length), length, &ignored,
                     ret_error);
 }
 
@@ -195,7 +197,7 @@ bool payload_read(struct arena *arena, const void *data, size_t length, struct c
         length = inflated->length;
         break;
     default:
-        plain = arena_memdup(arena, data, length);
+        plain = arena_strndup(arena, data, length);
         break;
     }
 

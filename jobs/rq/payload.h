@@ -52,8 +52,11 @@ struct value *pickle_read_in_place(struct arena *arena, char *data, size_t lengt
                                    const char **ret_error);
 /* Protocol 4, no frames, no memo; every Python from 3.4 on reads it. */
 void pickle_write(const struct value *value, struct buf *out);
+/* JSON, the same two ways; in place with a NUL at text[length]. */
 struct value *value_from_json(struct arena *arena, const char *text, size_t length,
                               const char **ret_error);
+struct value *value_from_json_in_place(struct arena *arena, char *text, size_t length,
+                                       const char **ret_error);
 /* A result. What JSON has no form for becomes RQ's "Unserializable return value". */
 void value_write(const struct value *value, enum payload_format format, struct buf *out);
 

@@ -186,10 +186,88 @@ static void refuses_the_hostile(void **state)
     cJSON_Delete(json);
 }
 
+/* ---- floods of our own: the same few bytes, as often as fit 4 MiB ---- */
+
+#define FLOOD_SIZE ((size_t)4 << 20)
+/* A value is 24 bytes, its place in stack, memo and container 8 each; with what alignment
+ * and doubling cost. */
+#define MEMORY_FACTOR 64
+/* For each MiB: linear, though mostly for memory that is touched for the first time. */
+#define FLOOD_MS 40
+
+static const struct {
+    const char *name, *head, *unit, *tail;
+} floods[] = {
+    { "none", "\x80\x04(", "N", "t." },
+    { "empty lists", "\x80\x04(", "]", "t." },
+    { "memoized lists", "\x80\x04(", "]\x94", "t." },
+    { "lists of one", "\x80\x04](", "]Na", "e." },
+    { "tuples of one", "\x80\x04](", "N\x85", "e." },
+    { "dicts of one", "\x80\x04](", "}NNs", "e." },
+    { "integers", "\x80\x04](", "M\xff\xff", "e." },
+    { "floats as lines", "](", "F1.7976931348623157e308\n", "e." },
+    { "integers as lines", "](", "I4294967296\n", "e." },
+    { "texts", "\x80\x04](", "\x8c\x02xy", "e." },
+    { "escaped texts", "](", "V\\u00e9\n", "e." },
+    { "memo reads", "\x80\x04]\x94(\x8c\x02xy\x94", "h\x01", "e." },
+    { "frames", "\x80\x04]", "\x95\x02\x01\x01\x01\x01\x01\x01\x01", "." },
+    { "classes", "](", "cdatetime\ntimezone\n", "e." },
+    { "unknown classes", "](", "cdatetime\nunknown\n", "e." },
+    { "dates",
+      "\x80\x04]\x94(cdatetime\ndate\n\x94"
+      "C\x04\x07\xe8\x02\x1d\x85\x94",
+      "h\x01h\x02R", "e." },
+    { "sets of one list", "\x80\x04]\x94(cbuiltins\nset\n\x94](NNNNNNNNNNNNNNNNe\x85\x94",
+      "h\x01h\x02R", "e." },
+    { "appended, one by one", "\x80\x04]", "Na", "." },
+    { "JSON lists", "[\"f\", null, [", "[],", "[]], {}]" },
+    { "JSON lists of one", "[\"f\", null, [", "[1],", "[]], {}]" },
+    { "JSON integers", "[\"f\", null, [", "4294967296,", "1], {}]" },
+    { "JSON floats", "[\"f\", null, [", "1.7976931348623157e308,", "1], {}]" },
+    { "JSON texts", "[\"f\", null, [", "\"xy\",", "1], {}]" },
+    { "JSON escapes", "[\"f\", null, [\"", "\\u00e9", "\"], {}]" },
+    { "JSON white space", "[\"f\", null, [", " ", "1], {}]" },
+    { "JSON dicts", "[\"f\", null, [", "{\"\":0},", "1], {}]" },
+};
+
+static void bears_floods(void **state)
+{
+    double slowest = 0, largest = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(floods) / sizeof(floods[0]); i++) {
+        struct buf data = BUF_HEAP;
+
+        buf_adds(&data, floods[i].head);
+        while (data.length < FLOOD_SIZE)
+            buf_adds(&data, floods[i].unit);
+        buf_adds(&data, floods[i].tail);
+        double mib = (double)data.length / (1 << 20);
+        struct outcome outcome = run(&data);
+        double time_share = outcome.ms / (10 + FLOOD_MS * mib) / SLOWER;
+        double memory_share =
+            (double)outcome.memory / (1 << 20) / (1 + MEMORY_FACTOR * mib);
+
+        if (getenv("SHOW_EACH"))
+            print_message("%-24s %d %8.3f ms %6.1f bytes a byte\n", floods[i].name,
+                          outcome.is_read, outcome.ms,
+                          (double)outcome.memory / (double)data.length);
+        if (time_share > 1 || memory_share > 1)
+            fail_msg("%s took %.1f ms and %zu bytes for %.2f MiB", floods[i].name,
+                     outcome.ms, outcome.memory, mib);
+        slowest = time_share > slowest ? time_share : slowest;
+        largest = memory_share > largest ? memory_share : largest;
+        buf_done(&data);
+    }
+    print_message("at most %.0f %% of their time and %.0f %% of their memory\n",
+                  slowest * 100, largest * 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_the_hostile),
+        cmocka_unit_test(bears_floods),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
