@@ -58,6 +58,12 @@ static void read_time(struct value_moment *moment, const uint8_t *packed)
         (uint32_t)packed[3] << 16 | (uint32_t)packed[4] << 8 | (uint32_t)packed[5];
 }
 
+/* The second argument, which may be None. */
+static const struct value *zone_of(struct value *const *args, size_t count)
+{
+    return count == 2 && args[1]->kind != VALUE_NONE ? args[1] : NULL;
+}
+
 static struct value *build_date(struct pickle_build *build, struct value *const *args,
                                 size_t count)
 {
@@ -72,7 +78,7 @@ static struct value *build_date(struct pickle_build *build, struct value *const 
 static struct value *build_time(struct pickle_build *build, struct value *const *args,
                                 size_t count)
 {
-    struct value_moment moment = { .zone = count == 2 ? args[1] : NULL };
+    struct value_moment moment = { .zone = zone_of(args, count) };
 
     if (count < 1 || count > 2 || !is_bytes(args[0], 6))
         return refuse(build, "no time");
@@ -85,7 +91,7 @@ static struct value *build_time(struct pickle_build *build, struct value *const 
 static struct value *build_datetime(struct pickle_build *build, struct value *const *args,
                                     size_t count)
 {
-    struct value_moment moment = { .zone = count == 2 ? args[1] : NULL };
+    struct value_moment moment = { .zone = zone_of(args, count) };
 
     if (count < 1 || count > 2 || !is_bytes(args[0], 10))
         return refuse(build, "no datetime");
