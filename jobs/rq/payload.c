@@ -19,7 +19,7 @@
 static struct {
     enum payload_format format;
     size_t max_inflated;
-} settings = { .max_inflated = (size_t)16 << 20 };
+} settings = { .max_inflated = PAYLOAD_MAX_INFLATED };
 
 void payload_configure(int format, uint64_t max_inflated)
 {

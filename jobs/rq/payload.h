@@ -18,8 +18,10 @@ struct call {
     enum payload_format format; /* answer in the same */
 };
 
+#define PAYLOAD_MAX_INFLATED ((size_t)16 << 20) /* unless configured */
+
 /* Process-wide, once at its start: `jobs.serializer` (an enum payload_format) and
- * `jobs.payload_limit`. Without it pickle and 16 MiB. */
+ * `jobs.payload_limit`. Without it pickle and PAYLOAD_MAX_INFLATED. */
 void payload_configure(int format, uint64_t max_inflated);
 /* What new jobs and their meta are written as. Whatever is read says itself what it is.
  */
