@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define RECONNECT_MS    250
+#define LISTEN_MS       2000
 #define SUSPENDED_MS    500
 #define LEAVE_MARGIN_MS 1000 /* of the graceful timeout, for the last words to Redis */
 #define PG_CONNECTIONS  1
@@ -187,6 +188,9 @@ static void cycle(void *arg)
             return;
         }
         relieved(c);
+        /* A job that is claimed before can be told nothing: `stop-job` would be lost. */
+        if (!c->is_listening)
+            consumer_nap(c, LISTEN_MS);
     }
     if (!c->job && !c->is_leaving)
         take_job(c);

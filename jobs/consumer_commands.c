@@ -70,10 +70,19 @@ static void on_message(void *arg, const char *channel, const char *data, size_t 
     cJSON_Delete(message);
 }
 
+/* The connection is new, so this is said for the first subscription as well. */
+static void on_confirmed(void *arg)
+{
+    struct consumer *c = arg;
+
+    c->is_listening = true;
+    consumer_poke(c);
+}
+
 void consumer_listen(struct consumer *c)
 {
     char channel[sizeof("rq:pubsub:") + sizeof(c->worker.name)];
 
     snprintf(channel, sizeof(channel), "rq:pubsub:%s", c->worker.name);
-    c->commands = redis_subscribe(c->worker.redis, channel, on_message, NULL, c);
+    c->commands = redis_subscribe(c->worker.redis, channel, on_message, on_confirmed, c);
 }

@@ -94,6 +94,7 @@ struct consumer {
     uv_timer_t heartbeat, grace;
     struct task *beat_task, *shutdown_task;
     struct redis_subscription *commands;
+    bool is_listening; /* the server has confirmed the channel once */
 };
 
 /* consumer.c */

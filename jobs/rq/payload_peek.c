@@ -47,6 +47,15 @@ static bool pass(struct span *span, uint8_t byte, size_t with)
     return true;
 }
 
+/* Nobody's function has control characters; a NUL would cut it to one that is known. */
+static const char *clean_name(struct arena *arena, const uint8_t *name, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (name[i] < 0x20 || name[i] == 0x7f)
+            return NULL;
+    return arena_strndup(arena, (const char *)name, length);
+}
+
 /* PROTO, FRAME and MARK, then the tuple's first item: a text. */
 static const char *pickle_name(struct arena *arena, struct span span)
 {
@@ -65,7 +74,7 @@ static const char *pickle_name(struct arena *arena, struct span span)
     }
     if (length == 0 || length > NAME_MAX_LENGTH || !has(&span, length))
         return NULL;
-    return arena_strndup(arena, (const char *)span.at, length);
+    return clean_name(arena, span.at, length);
 }
 
 /* ["name", ...; one with escapes is none that anybody would give a function. */
@@ -86,7 +95,7 @@ static const char *json_name(struct arena *arena, struct span span)
     size_t length = quote ? (size_t)(quote - span.at) : 0;
     if (length == 0 || length > NAME_MAX_LENGTH || memchr(span.at, '\\', length))
         return NULL;
-    return arena_strndup(arena, (const char *)span.at, length);
+    return clean_name(arena, span.at, length);
 }
 
 const char *payload_peek_name(struct arena *arena, const void *data, size_t length)

@@ -210,6 +210,7 @@ def test_an_entry_of_this_host_whose_record_is_gone_is_redelivered_at_its_deadli
     for redeliver, expected in (("true", "finished"), ("false", "failed")):
         stack = make_stack(jobs=JOBS + f" redeliver = {redeliver};", consumers=1, workers=1)
         connection = stack.redis
+        wait_until(lambda: connection.scard("rq:workers") == 1, 10, "the consumer registers")
         [record] = connection.smembers("rq:workers")
         home = connection.hget(record, "fm_home")
         job = Queue("odd", connection=connection).enqueue(ECHO, 1)
