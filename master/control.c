@@ -88,8 +88,7 @@ static bool run_scale(struct master *m, char *const words[], struct buf *text,
         return false;
     }
     /* What the file says is allowed, none at all as well. */
-    bool needs_one =
-        pool->role->board == BOARD_WORKER && strcmp(words[2], "config") != 0;
+    bool needs_one = pool->role->board == BOARD_WORKER && strcmp(words[2], "config") != 0;
     if (wanted < (needs_one ? 1 : 0) || (pool->role->is_single && wanted > 1)) {
         buf_addf(text, "%s cannot have %d processes\n", words[1], wanted);
         return false;
