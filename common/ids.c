@@ -3,9 +3,10 @@
  */
 #include "common/ids.h"
 #include "common/log.h"
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -71,12 +72,48 @@ void sha256_hex(const void *data, size_t length, char ret[SHA256_HEX_SIZE])
     to_hex(digest, sizeof(digest), ret);
 }
 
+/*
+ * The key that was used last stays ready: a process signs and checks with one key, each
+ * request once, and setting a key up costs more than the hash itself.
+ */
+static _Thread_local struct {
+    EVP_MAC_CTX *context;
+    unsigned char key[256];
+    size_t key_length;
+} ready;
+
+static void set_key(const void *key, size_t key_length)
+{
+    char digest[] = "SHA256";
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end(),
+    };
+
+    if (!ready.context) {
+        EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+
+        ready.context = mac ? EVP_MAC_CTX_new(mac) : NULL;
+        EVP_MAC_free(mac);
+    }
+    if (!ready.context || !EVP_MAC_init(ready.context, key, key_length, parameters))
+        fatal("HMAC-SHA256 is not available");
+    ready.key_length = key_length <= sizeof(ready.key) ? key_length : 0;
+    memcpy(ready.key, key, ready.key_length);
+}
+
 void hmac_sha256(const void *key, size_t key_length, const void *data, size_t length,
                  uint8_t ret[32])
 {
-    unsigned size = 32;
+    size_t size = 32;
 
-    if (!HMAC(EVP_sha256(), key, (int)key_length, data, length, ret, &size))
+    if (key_length == 0 || key_length != ready.key_length ||
+        CRYPTO_memcmp(key, ready.key, key_length) != 0)
+        set_key(key, key_length);
+    else if (!EVP_MAC_init(ready.context, NULL, 0, NULL))
+        fatal("HMAC-SHA256 is not available");
+    if (!EVP_MAC_update(ready.context, data, length) ||
+        !EVP_MAC_final(ready.context, ret, &size, size))
         fatal("HMAC-SHA256 is not available");
 }
 

@@ -342,13 +342,27 @@ void json_quote(struct buf *out, const char *text, size_t length)
 /* What stands before any value: a comma, and the key. */
 static void lead_in(struct json_writer *w, const char *key)
 {
+    struct buf *out = w->out;
+
     if (w->comma)
-        buf_addc(w->out, ',');
+        buf_addc(out, ',');
     w->comma = true;
-    if (key) {
-        json_quote(w->out, key, strlen(key));
-        buf_addc(w->out, ':');
+    if (!key)
+        return;
+    size_t length = strlen(key);
+    const unsigned char *end = (const unsigned char *)key + length;
+    if (skip_plain((const unsigned char *)key, end) != end) {
+        json_quote(out, key, length);
+        buf_addc(out, ':');
+        return;
     }
+    if (out->room - out->length < length + sizeof("\"\":"))
+        buf_reserve(out, length + sizeof("\"\":"));
+    char *at = out->data + out->length;
+    *at++ = '"';
+    memcpy(at, key, length);
+    memcpy(at + length, "\":", sizeof("\":"));
+    out->length += length + 3;
 }
 
 static void begin(struct json_writer *w, const char *key, char bracket)

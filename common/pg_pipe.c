@@ -29,6 +29,9 @@
 
 /* Sent and unanswered, at most; more than a batch is no gain, only a longer wait. */
 #define MOST_IN_FLIGHT 256
+/* So many before the next connection is used: long batches cost both sides the least,
+ * and one server process answers tens of thousands of such reads a second. */
+#define WELL_FILLED 32
 
 /* One statement's answer on its way to the task that asked; in the task's arena. */
 struct pipe_call {
@@ -328,7 +331,7 @@ static bool is_usable(struct pg_pipe *pipe)
     return !is_worn(pipe) && pipe->statements < MOST_IN_FLIGHT;
 }
 
-/* The one with the least to do; NULL: none. */
+/* The first that is not well filled, else the one with the least to do; NULL: none. */
 static struct pg_pipe *choose(struct pg *pg)
 {
     struct pg_pipe *best = NULL;
@@ -336,7 +339,11 @@ static struct pg_pipe *choose(struct pg *pg)
     for (int i = 0; pg->pipes && i < pg->pipes->count; i++) {
         struct pg_pipe *pipe = &pg->pipes->pipes[i];
 
-        if (is_usable(pipe) && (!best || pipe->statements < best->statements))
+        if (!is_usable(pipe))
+            continue;
+        if (pipe->statements < WELL_FILLED)
+            return pipe;
+        if (!best || pipe->statements < best->statements)
             best = pipe;
     }
     return best;
