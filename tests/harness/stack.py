@@ -146,13 +146,16 @@ class Stack:
         return self.clients[-1]
 
     def children(self, kind=None):
-        """pid -> title of the master's children ("forkmark: worker 1")."""
+        """pid -> title of the master's children ("forkmark: worker 1"); without those that
+        live for a moment only."""
         found = {}
         listing = subprocess.run(["ps", "-o", "pid=,stat=,args=", "--ppid", str(self.master.pid)],
                                  capture_output=True, text=True, check=False).stdout
         for line in listing.splitlines():
             pid, state, title = line.split(None, 2)
-            if not state.startswith("Z") and (kind is None or f"forkmark: {kind}" in title):
+            if state.startswith("Z") or (kind is None and "forkmark: check" in title):
+                continue
+            if kind is None or f"forkmark: {kind}" in title:
                 found[int(pid)] = title
         return found
 

@@ -209,8 +209,8 @@ def test_values_are_shown_as_python_shows_them(stack):
                               capture_output=True, text=True, timeout=60, check=True)
         [line] = [line for line in done.stdout.splitlines() if line.startswith("args ")]
         wanted = repr((batch,))
-        if len(wanted) > 2000:
-            wanted = wanted[:2000] + "..."
+        if len(wanted) > 4000:
+            wanted = wanted[:4000] + "..."
         assert line.split(None, 1)[1] == wanted
 
 
