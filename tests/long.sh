@@ -2,10 +2,10 @@
 # What takes too long for tests/run.sh: an hour at most, ends by itself.
 #
 #   sh tests/long.sh            everything
-#   sh tests/long.sh streams    only these: streams outages reload schedulers fuzz valgrind
+#   sh tests/long.sh streams    only these: streams outages reload schedulers soak fuzz valgrind
 set -u
 cd "$(dirname "$0")/.."
-parts=${*:-streams outages reload schedulers fuzz valgrind}
+parts=${*:-streams outages reload schedulers soak fuzz valgrind}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 python=/usr/bin/python3
 failed=0
@@ -21,6 +21,7 @@ wants streams && run $pytest tests/long/test_streams.py
 wants outages && run $pytest tests/long/test_outages_full.py
 wants reload && run $pytest tests/long/test_reload_under_load.py
 wants schedulers && run $pytest tests/long/test_schedulers.py
+wants soak && run $pytest tests/long/test_soak.py
 
 if wants fuzz; then
     cmake --preset fuzz >/dev/null && cmake --build build-fuzz --target fuzz_targets >/dev/null || exit 1

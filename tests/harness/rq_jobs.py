@@ -12,7 +12,7 @@ ECHO, FAIL, SLEEP = "forkmark.test.echo", "forkmark.test.fail", "forkmark.test.s
 BATCH = 1000
 
 
-def write_jobs(connection, queue, count, func=ECHO, args=(), **options):
+def write_jobs(connection, queue, count, func=ECHO, args=(), retries=None, **options):
     """`count` equal jobs of a queue, queued but not yet pushed; their ids."""
     queue = Queue(queue, connection=connection)
     ids = []
@@ -22,6 +22,7 @@ def write_jobs(connection, queue, count, func=ECHO, args=(), **options):
             job = Job.create(func, args=args, connection=connection, origin=queue.name,
                              status="queued", timeout=180, **options)
             job.enqueued_at = job.created_at
+            job.retries_left = retries
             job.save(pipeline=pipe)
             ids.append(job.id)
         pipe.execute()
