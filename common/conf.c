@@ -71,15 +71,12 @@ static bool apply_to_row(const struct conf_context *context, const struct conf_k
 bool conf_apply(const struct conf_context *context, const char *path, const char *text)
 {
     const struct conf_key *key = conf_find(path);
+    const struct conf_group *group = conf_group_of(path);
 
     if (key)
         return apply_to_row(context, key, text);
-    if (strncmp(path, "jobs.pools.", 11) == 0)
-        return conf_pool_apply(context, path, text);
-    if (strncmp(path, CONF_QUEUE_PREFIX, strlen(CONF_QUEUE_PREFIX)) == 0)
-        return conf_queue_apply(context, path, text);
-    if (strncmp(path, CONF_CRON_PREFIX, strlen(CONF_CRON_PREFIX)) == 0)
-        return conf_cron_apply(context, path, text);
+    if (group)
+        return group->apply(context, path, text);
     if (conf_is_group(path))
         conf_complain(context, "`%s` is a group of options, not an option", path);
     else
@@ -228,6 +225,7 @@ struct options *options_load(const struct conf_input *input, struct buf *errors)
     apply_sets(&context, input->sets, CONF_ARGUMENT, "--set");
     apply_sets(&context, input->runtime, CONF_RUNTIME, "ctl");
     conf_cron_settle(&context);
+    conf_functions_settle(&context);
     if (errors->length == before) {
         conf_settle(options);
         return options;

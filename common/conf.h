@@ -26,16 +26,18 @@ struct pool_options;
 struct queue_options;
 
 enum conf_type {
-    CONF_BOOL,    /* bool */
-    CONF_INT,     /* int64_t */
-    CONF_SECONDS, /* uint64_t milliseconds; written 30, "30s", "500ms", "5m", "2h", "7d"
-                   */
-    CONF_BYTES,   /* uint64_t bytes; written 1024, "16K", "1M" */
-    CONF_TEXT,    /* char *, never NULL */
-    CONF_SECRET,  /* char *, never NULL; not shown; "file:/path" reads it from a file */
-    CONF_LIST,    /* struct conf_list; an array, or one comma-separated text */
-    CONF_COUNT,   /* struct conf_count: a number, "auto", or "50%" of the usable CPUs */
-    CONF_ENUM,    /* int; one of the words in `words` */
+    CONF_BOOL,      /* bool */
+    CONF_INT,       /* int64_t */
+    CONF_SECONDS,   /* uint64_t milliseconds; written 30, "30s", "500ms", "5m", "2h", "7d"
+                     */
+    CONF_BYTES,     /* uint64_t bytes; written 1024, "16K", "1M" */
+    CONF_TEXT,      /* char *, never NULL */
+    CONF_SECRET,    /* char *, never NULL; not shown; "file:/path" reads it from a file */
+    CONF_LIST,      /* struct conf_list; an array, or one comma-separated text */
+    CONF_WORDS,     /* struct conf_list; an array kept as written, or one text */
+    CONF_VARIABLES, /* the same with NAME=value as items; values are not shown */
+    CONF_COUNT,     /* struct conf_count: a number, "auto", or "50%" of the usable CPUs */
+    CONF_ENUM,      /* int; one of the words in `words` */
 };
 
 enum conf_applies { CONF_LIVE, CONF_NEW_WORKERS, CONF_RESTART };
@@ -100,12 +102,17 @@ struct conf_source options_source(const struct options *options,
 /* The value as it would be written; secrets as "(set)" or "". */
 void options_show(const struct options *options, const struct conf_key *key,
                   struct buf *out);
-/* jobs.pools and jobs.queues, which have no rows: one line for each. */
-void options_show_queues(const struct options *options, struct buf *out);
-/* The same for jobs.cron. */
-void options_show_cron(const struct options *options, struct buf *out);
-bool options_same_cron(const struct options *a, const struct options *b);
-void options_show_pools(const struct options *options, struct buf *out);
+/* jobs.cron, jobs.functions, jobs.pools and jobs.queues have no rows but items with names
+ * of their own. One line an item: "jobs.pools.default = { consumers = 2; ... }". */
+void options_show_group(const struct options *options, const char *group,
+                        struct buf *out);
+/* All of them, one call each: "jobs.pools.default", "{ consumers = 2; ... }". */
+void options_each_item(const struct options *options,
+                       void (*call)(void *arg, const char *key, const char *value,
+                                    const struct conf_source *source),
+                       void *arg);
+bool options_same_group(const struct options *a, const struct options *b,
+                        const char *group);
 struct conf_source options_pools_source(const struct options *options);
 /* Rows whose values differ are what a reload has to apply. */
 bool options_equal(const struct options *a, const struct options *b,

@@ -33,56 +33,74 @@ static void put_record(struct buf *out, const char *path, const char *text,
     buf_add(out, source->where, strlen(source->where) + 1);
 }
 
-static void put_fields(struct buf *out, const char *prefix, const void *base,
-                       const struct conf_key *fields, const struct conf_source *source)
+static void put_field(struct buf *out, const char *item, const void *base,
+                      const struct conf_key *field, const struct conf_source *source)
 {
-    for (const struct conf_key *field = fields; field->path; field++) {
-        struct buf path = BUF_HEAP, text = BUF_HEAP;
+    struct buf path = BUF_HEAP, text = BUF_HEAP;
 
-        buf_addf(&path, "%s.%s", prefix, field->path);
-        conf_field_write(base, field, &text);
-        put_record(out, buf_text(&path), buf_text(&text), source);
-        buf_done(&path);
-        buf_done(&text);
-    }
+    buf_addf(&path, "%s.%s", item, field->path);
+    conf_field_write(base, field, &text);
+    put_record(out, buf_text(&path), buf_text(&text), source);
+    buf_done(&path);
+    buf_done(&text);
 }
 
-/* The first record makes the reader forget the built-in pool, also for no pools. */
-static void put_pools(struct buf *out, const struct options *options)
+static void put_fields(struct buf *out, const struct conf_group *group,
+                       const struct conf_item *item)
 {
+    struct buf path = BUF_HEAP;
+
+    buf_addf(&path, "%s.%s", group->path, item->name);
+    for (const struct conf_key *field = group->fields; field->path; field++)
+        put_field(out, path.data, item->base, field, &item->source);
+    buf_done(&path);
+}
+
+/* The file and line, for whoever finds that there is no such user. */
+static void put_account(struct buf *out, const struct options *options,
+                        const struct pool_options *pool)
+{
+    const struct conf_source source = { options->state->pools_source.origin,
+                                        pool->account_where };
+    struct buf path = BUF_HEAP;
+
+    buf_addf(&path, ALL_POOLS ".%s", pool->name);
+    put_field(out, path.data, pool, conf_find_field(conf_pool_fields, "user"), &source);
+    put_field(out, path.data, pool, conf_find_field(conf_pool_fields, "group"), &source);
+    buf_done(&path);
+}
+
+/*
+ * The first record makes the reader forget the built-in pool, also for no pools; the
+ * last one names the source of all of them again.
+ */
+static void put_pools(struct buf *out, const struct options *options,
+                      const struct conf_group *group)
+{
+    struct conf_item item;
+
+    if (options->state->pools_source.origin == CONF_BUILT_IN)
+        return;
     put_record(out, ALL_POOLS, "", &options->state->pools_source);
-    for (size_t i = 0; i < options->jobs.pool_count; i++) {
-        const struct pool_options *pool = &options->jobs.pools[i];
-        char prefix[64];
-
-        snprintf(prefix, sizeof(prefix), "jobs.pools.%s", pool->name);
-        put_fields(out, prefix, pool, conf_pool_fields, &options->state->pools_source);
+    for (size_t i = 0; group->at(options, i, &item); i++) {
+        put_fields(out, group, &item);
+        put_account(out, options, &options->jobs.pools[i]);
     }
+    put_record(out, ALL_POOLS, "", &options->state->pools_source);
 }
 
-static void put_queues(struct buf *out, const struct options *options)
+static void put_groups(struct buf *out, const struct options *options)
 {
-    for (size_t i = 0; i < options->jobs.queue_count; i++) {
-        const struct queue_options *queue = &options->jobs.queues[i];
-        struct buf prefix = BUF_HEAP;
+    size_t count;
+    const struct conf_group *groups = conf_groups(&count);
+    struct conf_item item;
 
-        buf_addf(&prefix, CONF_QUEUE_PREFIX "%s", queue->name);
-        put_fields(out, buf_text(&prefix), queue, conf_queue_fields,
-                   &options->state->queues_source);
-        buf_done(&prefix);
-    }
-}
-
-static void put_cron(struct buf *out, const struct options *options)
-{
-    for (size_t i = 0; i < options->jobs.cron_count; i++) {
-        const struct cron_options *entry = &options->jobs.cron[i];
-        struct conf_source source = { (enum conf_origin)entry->origin, entry->where };
-        struct buf prefix = BUF_HEAP;
-
-        buf_addf(&prefix, CONF_CRON_PREFIX "%s", entry->name);
-        put_fields(out, buf_text(&prefix), entry, conf_cron_fields, &source);
-        buf_done(&prefix);
+    for (size_t g = 0; g < count; g++) {
+        if (strcmp(groups[g].path, ALL_POOLS) == 0)
+            put_pools(out, options, &groups[g]);
+        else
+            for (size_t i = 0; groups[g].at(options, i, &item); i++)
+                put_fields(out, &groups[g], &item);
     }
 }
 
@@ -119,10 +137,7 @@ static _Noreturn void parse_and_report(const struct conf_input *input, int fd)
             if (entry->source.origin != CONF_BUILT_IN)
                 put_record(&out, keys[i].path, entry->text, &entry->source);
         }
-        if (options->state->pools_source.origin != CONF_BUILT_IN)
-            put_pools(&out, options);
-        put_queues(&out, options);
-        put_cron(&out, options);
+        put_groups(&out, options);
     }
     _exit(write_all(fd, out.data, out.length) ? 0 : 1);
 }

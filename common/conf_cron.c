@@ -1,7 +1,6 @@
 /*
  * conf_cron.c - jobs enqueued by the clock: jobs.cron.<name> { schedule, function ... }.
  */
-#include "common/buf.h"
 #include "common/conf_internal.h"
 #include "common/cron.h"
 #include "common/json.h"
@@ -208,26 +207,6 @@ bool conf_cron_declare(const struct conf_context *context, const char *path)
     return entry_named(context, path + strlen(CONF_CRON_PREFIX)) != NULL;
 }
 
-static void complain_of_field(const struct conf_context *context, const char *path)
-{
-    struct buf text = BUF_IN(context->options->state->arena);
-
-    for (const struct conf_key *field = conf_cron_fields; field->path; field++)
-        buf_addf(&text, "%s `%s`",
-                 field == conf_cron_fields ? "" : (field[1].path ? "," : " and"),
-                 field->path);
-    conf_complain(context, "`%s` is unknown; an entry has%s", path, buf_text(&text));
-}
-
-static const struct conf_key *find_field(const char *name)
-{
-    for (const struct conf_key *field = conf_cron_fields; field->path; field++) {
-        if (strcmp(field->path, name) == 0)
-            return field;
-    }
-    return NULL;
-}
-
 bool conf_cron_apply(const struct conf_context *context, const char *path,
                      const char *text)
 {
@@ -243,12 +222,12 @@ bool conf_cron_apply(const struct conf_context *context, const char *path,
         entry_named(context, arena_strndup(arena, start, (size_t)(dot - start)));
     if (!entry)
         return false;
-    const struct conf_key *field = find_field(dot + 1);
+    const struct conf_key *field = conf_find_field(conf_cron_fields, dot + 1);
     const char *error = field ? conf_field_parse(arena, entry, field, text) : NULL;
     if (!error && entry->retry_intervals.count > MAX_ITEMS)
         error = "has too many items: at most 32";
     if (!field)
-        complain_of_field(context, path);
+        conf_complain(context, "`%s` %s", path, conf_unknown_field(arena, path));
     else if (error)
         conf_complain_of_value(context, path, text, error);
     entry->is_wrong |= !field || error;
@@ -272,31 +251,4 @@ void conf_cron_settle(const struct conf_context *context)
                           "`" CONF_CRON_PREFIX "%s` has no function: what is to run?",
                           entry->name);
     }
-}
-
-/* ---- looking at them ---- */
-
-void options_show_cron(const struct options *options, struct buf *out)
-{
-    for (size_t i = 0; i < options->jobs.cron_count; i++) {
-        buf_addf(out, CONF_CRON_PREFIX "%s = { ", options->jobs.cron[i].name);
-        for (const struct conf_key *field = conf_cron_fields; field->path; field++) {
-            buf_addf(out, "%s = ", field->path);
-            conf_value_print(&options->jobs.cron[i], field, out);
-            buf_adds(out, "; ");
-        }
-        buf_adds(out, "}\n");
-    }
-}
-
-bool options_same_cron(const struct options *a, const struct options *b)
-{
-    struct buf one = BUF_HEAP, other = BUF_HEAP;
-
-    options_show_cron(a, &one);
-    options_show_cron(b, &other);
-    bool is_same = strcmp(buf_text(&one), buf_text(&other)) == 0;
-    buf_done(&one);
-    buf_done(&other);
-    return is_same;
 }

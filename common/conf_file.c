@@ -118,6 +118,8 @@ static void walk(struct conf_context *context, const char *file, config_setting_
 static void take_group(struct conf_context *context, const char *file,
                        config_setting_t *setting, const char *path)
 {
+    const struct conf_group *of = conf_group_of(path);
+
     if (!conf_is_group(path)) {
         if (conf_find(path))
             conf_complain(context, "`%s` is an option and takes a value, not a group",
@@ -129,10 +131,7 @@ static void take_group(struct conf_context *context, const char *file,
     }
     if (strcmp(path, "jobs.pools") == 0)
         conf_pools_begin(context);
-    else if (strncmp(path, "jobs.pools.", 11) == 0 && !conf_pool_declare(context, path))
-        return;
-    else if (strncmp(path, CONF_CRON_PREFIX, strlen(CONF_CRON_PREFIX)) == 0 &&
-             !conf_cron_declare(context, path))
+    else if (of && of->declare && !of->declare(context, path))
         return;
     walk(context, file, setting, path);
 }
@@ -144,7 +143,7 @@ static const char *shape_error(const struct conf_key *key,
     bool is_many = config_setting_is_aggregate(setting);
     bool is_text = config_setting_type(setting) == CONFIG_TYPE_STRING;
 
-    if (is_many && key->type != CONF_LIST)
+    if (is_many && !conf_is_list(key))
         return "takes one value, not a list";
     if (!is_many && !is_text && (key->type == CONF_TEXT || key->type == CONF_SECRET))
         return "is a text: write it in double quotes";
@@ -169,6 +168,8 @@ static void take_setting(struct conf_context *context, const char *file,
         return;
     }
     const struct conf_key *key = conf_find(path);
+    if (!key)
+        key = conf_find_in_group(path);
     const char *error = key ? shape_error(key, setting) : NULL;
     if (error) {
         conf_complain(context, "`%s` %s", path, error);

@@ -62,6 +62,7 @@ bool conf_has_range(const struct conf_key *key);
 void conf_print_range(struct buf *out, const struct conf_key *key, const char *word);
 /* Milliseconds of "30", "500ms", "5m"; false when it is none. */
 bool conf_parse_duration(const char *text, uint64_t *ret_ms);
+bool conf_is_list(const struct conf_key *key);
 bool conf_parse_count(const char *text, struct conf_count *ret);
 struct conf_list conf_parse_list(struct arena *arena, const char *text);
 
@@ -95,37 +96,64 @@ const char *conf_check_prefix(const char *text);
 const char *conf_check_redis_url(const char *text);
 const char *conf_check_ssl_mode(const char *text);
 
-/* The rows of a pool and of a queue; paths are their names alone, NULL-ended. */
-extern const struct conf_key conf_pool_fields[], conf_queue_fields[];
+/*
+ * A group of options whose names are the user's, such as jobs.pools. Its fields are rows
+ * of the item's structure; their paths are the last part alone, and a row without a path
+ * ends them. Its items are found at 0, 1, 2...
+ */
+struct conf_item {
+    const char *name;
+    const void *base;
+    struct conf_source source;
+};
+struct conf_group {
+    const char *path;
+    const char *noun; /* of an item, "a pool" */
+    const struct conf_key *fields;
+    /* False: there are no more. */
+    bool (*at)(const struct options *options, size_t index, struct conf_item *ret);
+    /* A group of that path without any field; NULL: that says nothing. */
+    bool (*declare)(const struct conf_context *context, const char *path);
+    /* <path>.<name>.<field>. False after a complaint. */
+    bool (*apply)(const struct conf_context *context, const char *path, const char *text);
+};
+const struct conf_group *conf_groups(size_t *ret_count);
+/* The one that such a path is below; NULL: none. */
+const struct conf_group *conf_group_of(const char *path);
+/* The row of a field; NULL when it is none. */
+const struct conf_key *conf_find_field(const struct conf_key *fields, const char *name);
+const struct conf_key *conf_find_in_group(const char *path);
+/* "is unknown; a pool has `consumers` ..." */
+const char *conf_unknown_field(struct arena *arena, const char *path);
 
-/* jobs.queues.<name>.<field> */
-#define CONF_QUEUE_PREFIX "jobs.queues."
-bool conf_queue_apply(const struct conf_context *context, const char *path,
-                      const char *text);
-
-/* jobs.pools.<name>.<field> */
-bool conf_pool_path(const char *path, char name[32], const char **ret_field);
+#define CONF_CRON_PREFIX     "jobs.cron."
+#define CONF_FUNCTION_PREFIX "jobs.functions."
+#define CONF_QUEUE_PREFIX    "jobs.queues."
+extern const struct conf_key conf_cron_fields[], conf_function_fields[],
+    conf_pool_fields[], conf_queue_fields[];
+bool conf_cron_apply(const struct conf_context *context, const char *path,
+                     const char *text);
+bool conf_cron_declare(const struct conf_context *context, const char *path);
+bool conf_function_apply(const struct conf_context *context, const char *path,
+                         const char *text);
+bool conf_function_declare(const struct conf_context *context, const char *path);
 bool conf_pool_apply(const struct conf_context *context, const char *path,
                      const char *text);
+bool conf_pool_declare(const struct conf_context *context, const char *path);
+bool conf_queue_apply(const struct conf_context *context, const char *path,
+                      const char *text);
 /* A file names pools: the built-in one goes. */
 void conf_pools_begin(const struct conf_context *context);
-/* A pool as a group without a field has the defaults of all of them. */
-bool conf_pool_declare(const struct conf_context *context, const char *path);
+bool conf_pool_path(const char *path, char name[32], const char **ret_field);
+/* Once all is read: entries without a schedule, functions without a command, names that
+ * are used twice. */
+void conf_cron_settle(const struct conf_context *context);
+void conf_functions_settle(const struct conf_context *context);
 
 /* CPUs that the control groups below `root` leave the process of `list`
  * (/proc/self/cgroup); 0: as many as there are. */
 double conf_cgroup_cpus(const char *root, const char *list);
 
-/* jobs.cron.<name>.<field>; an entry as a group without a field; and, once all is read,
- * whether every entry says what and when. */
-#define CONF_CRON_PREFIX "jobs.cron."
-extern const struct conf_key conf_cron_fields[];
-bool conf_cron_apply(const struct conf_context *context, const char *path,
-                     const char *text);
-bool conf_cron_declare(const struct conf_context *context, const char *path);
-void conf_cron_settle(const struct conf_context *context);
-
-#define CONF_FIELD(options, key, type) \
-    ((type *)(void *)((char *)(options) + (key)->field))
+#define CONF_FIELD(base, key, type) ((type *)(void *)((char *)(base) + (key)->field))
 
 #endif

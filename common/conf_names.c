@@ -22,17 +22,19 @@ bool conf_is_group(const char *path)
 {
     size_t count, length = strlen(path);
     const struct conf_key *keys = conf_keys(&count);
+    size_t group_count;
+    const struct conf_group *groups = conf_groups(&group_count);
+    const struct conf_group *of = conf_group_of(path);
 
-    if (strcmp(path, "jobs.pools") == 0 || strcmp(path, "jobs.queues") == 0 ||
-        strcmp(path, "jobs.cron") == 0)
-        return true;
+    for (size_t i = 0; i < group_count; i++) {
+        if (strcmp(path, groups[i].path) == 0)
+            return true;
+    }
     for (size_t i = 0; i < count; i++) {
         if (strncmp(keys[i].path, path, length) == 0 && keys[i].path[length] == '.')
             return true;
     }
-    return (strncmp(path, "jobs.pools.", 11) == 0 && !strchr(path + 11, '.')) ||
-           (strncmp(path, CONF_QUEUE_PREFIX, 12) == 0 && !strchr(path + 12, '.')) ||
-           (strncmp(path, CONF_CRON_PREFIX, 10) == 0 && !strchr(path + 10, '.'));
+    return of && !strchr(path + strlen(of->path) + 1, '.');
 }
 
 static size_t least(size_t a, size_t b, size_t c)
@@ -110,13 +112,14 @@ const char *conf_nearest_group(struct arena *arena, const char *path)
     size_t count, best = limit_for(path);
     const struct conf_key *keys = conf_keys(&count);
     const char *nearest = "";
-    static const char *const named[] = { "jobs.cron", "jobs.pools", "jobs.queues" };
+    size_t group_count;
+    const struct conf_group *groups = conf_groups(&group_count);
 
-    for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++) {
-        if (distance(path, named[i]) >= best)
+    for (size_t i = 0; i < group_count; i++) {
+        if (distance(path, groups[i].path) >= best)
             continue;
-        best = distance(path, named[i]);
-        nearest = named[i];
+        best = distance(path, groups[i].path);
+        nearest = groups[i].path;
     }
     for (size_t i = 0; i < count; i++) {
         const char *group =

@@ -38,6 +38,7 @@ const struct conf_key conf_pool_fields[] = {
       .min = 0,
       .max = 31536000 },
     { .path = "user", .type = CONF_TEXT, AT(user), .def = "" },
+    { .path = "group", .type = CONF_TEXT, AT(group), .def = "" },
     { .path = NULL },
 };
 
@@ -73,7 +74,8 @@ static struct pool_options *add_pool(struct options *options, const char *name)
         options->jobs.pools =
             arena_array(arena, MOST_POOLS, sizeof(*options->jobs.pools));
     struct pool_options *pool = &options->jobs.pools[options->jobs.pool_count++];
-    *pool = (struct pool_options){ .name = arena_strdup(arena, name) };
+    *pool = (struct pool_options){ .name = arena_strdup(arena, name),
+                                   .account_where = arena_strdup(arena, "") };
     for (const struct conf_key *field = conf_pool_fields; field->path; field++)
         conf_field_parse(arena, pool, field, field->def);
     return pool;
@@ -113,35 +115,27 @@ static const char *queue_error(struct arena *arena, const struct conf_list *queu
     return NULL;
 }
 
-static const char *unknown_field(struct arena *arena)
+static const char *set_pool_field(const struct conf_context *context,
+                                  struct pool_options *pool, const char *path,
+                                  const char *text)
 {
-    struct buf text = BUF_IN(arena);
-
-    buf_adds(&text, "is unknown; a pool has");
-    for (const struct conf_key *field = conf_pool_fields; field->path; field++)
-        buf_addf(&text, "%s `%s`",
-                 field == conf_pool_fields ? "" : (field[1].path ? "," : " and"),
-                 field->path);
-    return buf_text(&text);
-}
-
-static const char *set_pool_field(struct options *options, struct pool_options *pool,
-                                  const char *name, const char *text)
-{
-    struct arena *arena = options->state->arena;
+    struct arena *arena = context->options->state->arena;
+    const struct conf_key *field = conf_find_in_group(path);
     struct pool_options tried = *pool;
 
-    for (const struct conf_key *field = conf_pool_fields; field->path; field++) {
-        if (strcmp(field->path, name) != 0)
-            continue;
-        const char *error = conf_field_parse(arena, &tried, field, text);
-        if (!error && field->field == offsetof(struct pool_options, queues))
-            error = queue_error(arena, &tried.queues);
-        if (!error)
-            *pool = tried;
+    if (!field)
+        return conf_unknown_field(arena, path);
+    const char *error = conf_field_parse(arena, &tried, field, text);
+    if (!error && field->field == offsetof(struct pool_options, queues))
+        error = queue_error(arena, &tried.queues);
+    if (error)
         return error;
-    }
-    return unknown_field(arena);
+    bool is_account = field->field == offsetof(struct pool_options, user) ||
+                      field->field == offsetof(struct pool_options, group);
+    if (is_account && *text)
+        tried.account_where = arena_strdup(arena, context->where);
+    *pool = tried;
+    return NULL;
 }
 
 /* Finds or makes it; NULL after a complaint. */
@@ -192,7 +186,7 @@ bool conf_pool_apply(const struct conf_context *context, const char *path,
         return false;
     }
     struct pool_options *pool = pool_named(context, name);
-    const char *error = pool ? set_pool_field(context->options, pool, field, text) : NULL;
+    const char *error = pool ? set_pool_field(context, pool, path, text) : NULL;
     if (error)
         conf_complain(context, "`%s` %s", path, error);
     if (!pool || error)
@@ -206,21 +200,6 @@ bool conf_pool_apply(const struct conf_context *context, const char *path,
 struct conf_source options_pools_source(const struct options *options)
 {
     return options->state->pools_source;
-}
-
-void options_show_pools(const struct options *options, struct buf *out)
-{
-    for (size_t i = 0; i < options->jobs.pool_count; i++) {
-        const struct pool_options *pool = &options->jobs.pools[i];
-
-        buf_addf(out, "jobs.pools.%s = { ", pool->name);
-        for (const struct conf_key *field = conf_pool_fields; field->path; field++) {
-            buf_addf(out, "%s = ", field->path);
-            conf_value_print(pool, field, out);
-            buf_adds(out, "; ");
-        }
-        buf_adds(out, "}\n");
-    }
 }
 
 bool options_same_pool(const struct pool_options *a, const struct pool_options *b)

@@ -3,7 +3,6 @@
  *
  * A queue's name is any text, so behind --set it may hold dots; the last one ends it.
  */
-#include "common/buf.h"
 #include "common/conf_internal.h"
 #include <stddef.h>
 #include <string.h>
@@ -55,15 +54,6 @@ static struct queue_options *queue_named(struct options *options, const char *na
     return queue;
 }
 
-static const struct conf_key *find_field(const char *name)
-{
-    for (const struct conf_key *field = conf_queue_fields; field->path; field++) {
-        if (strcmp(field->path, name) == 0)
-            return field;
-    }
-    return NULL;
-}
-
 bool conf_queue_apply(const struct conf_context *context, const char *path,
                       const char *text)
 {
@@ -71,13 +61,13 @@ bool conf_queue_apply(const struct conf_context *context, const char *path,
     struct arena *arena = options->state->arena;
     const char *start = path + strlen(CONF_QUEUE_PREFIX);
     const char *dot = strrchr(start, '.');
-    const struct conf_key *field = dot ? find_field(dot + 1) : NULL;
+    const struct conf_key *field = dot ? conf_find_in_group(path) : NULL;
     const char *error = NULL;
 
     if (!dot || dot == start)
         error = "needs a queue's name and one of its options";
     else if (!field)
-        error = "is unknown; a queue has `unknown`";
+        error = conf_unknown_field(arena, path);
     if (!error) {
         struct queue_options *queue =
             queue_named(options, arena_strndup(arena, start, (size_t)(dot - start)));
@@ -91,17 +81,4 @@ bool conf_queue_apply(const struct conf_context *context, const char *path,
         options->state->queues_source =
             (struct conf_source){ context->origin, arena_strdup(arena, context->where) };
     return !error;
-}
-
-void options_show_queues(const struct options *options, struct buf *out)
-{
-    for (size_t i = 0; i < options->jobs.queue_count; i++) {
-        buf_addf(out, "jobs.queues.%s = { ", options->jobs.queues[i].name);
-        for (const struct conf_key *field = conf_queue_fields; field->path; field++) {
-            buf_addf(out, "%s = ", field->path);
-            conf_value_print(&options->jobs.queues[i], field, out);
-            buf_adds(out, "; ");
-        }
-        buf_adds(out, "}\n");
-    }
 }

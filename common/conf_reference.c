@@ -44,7 +44,9 @@ static const char pools[] =
     "workers]\n"
     "    #   max_idle_time: it ends after so long without a job, until `ctl scale`; 0: "
     "never\n"
-    "    #   user: runs as this user when forkmark is started as root [new workers]\n"
+    "    #   user, group: it runs as these, where forkmark is started as root; default "
+    "the\n"
+    "    #     server's [new workers]\n"
     "    # pools:\n"
     "    # {\n"
     "    #     default: { consumers = 2; queues = [ \"high\", \"default\", \"low\" ]; "
@@ -86,6 +88,19 @@ static const char cron[] =
     "\"mail.report\"; };\n"
     "    # };\n";
 
+static const char functions_head[] =
+    "\n"
+    "    # Commands as job functions: any number, each a group with a name of its own. "
+    "See\n"
+    "    # README, \"Any command as a job\". [new workers]\n";
+
+static const char functions_example[] =
+    "    # functions:\n"
+    "    # {\n"
+    "    #     resize: { name = \"team.resize\"; command = [ \"/usr/bin/resize\", "
+    "\"--json\" ]; };\n"
+    "    # };\n";
+
 static const char *const type_words[] = {
     [CONF_BOOL] = "true or false",
     [CONF_INT] = "number",
@@ -94,6 +109,8 @@ static const char *const type_words[] = {
     [CONF_TEXT] = "text",
     [CONF_SECRET] = "secret",
     [CONF_LIST] = "list",
+    [CONF_WORDS] = "list",
+    [CONF_VARIABLES] = "list",
     [CONF_COUNT] = "number, \"auto\" or \"50%\" of the CPUs",
     [CONF_ENUM] = "one of",
 };
@@ -158,6 +175,25 @@ static void add_option(struct buf *out, const struct options *defaults,
     buf_done(&facts);
 }
 
+static void add_functions(struct buf *out)
+{
+    buf_adds(out, functions_head);
+    for (const struct conf_key *field = conf_function_fields; field->path; field++) {
+        struct buf line = BUF_HEAP;
+
+        buf_addf(&line, "%s: %s; %s", field->path, field->help, type_words[field->type]);
+        if (conf_has_range(field)) {
+            buf_adds(&line, ", ");
+            conf_print_range(&line, field, " to ");
+        }
+        if (*field->def)
+            buf_addf(&line, "; default %s", field->def);
+        add_wrapped(out, "    #   ", line.data);
+        buf_done(&line);
+    }
+    buf_adds(out, functions_example);
+}
+
 static bool is_same_group(const struct conf_key *a, const struct conf_key *b)
 {
     size_t length = strcspn(a->path, ".");
@@ -177,8 +213,10 @@ void conf_write_reference(struct buf *out)
             int length = (int)strcspn(keys[i].path, ".");
 
             buf_addf(out, "\n%.*s:\n{", length, keys[i].path);
-            if (strncmp(keys[i].path, "jobs.", 5) == 0)
+            if (strncmp(keys[i].path, "jobs.", 5) == 0) {
                 buf_addf(out, "%s%s", pools, cron);
+                add_functions(out);
+            }
         }
         add_option(out, defaults, &keys[i]);
         if (i + 1 == count || !is_same_group(&keys[i], &keys[i + 1]))
@@ -194,6 +232,17 @@ static void add_cell(struct buf *out, const char *text)
         if (*text == '|')
             buf_addc(out, '\\');
         buf_addc(out, *text);
+    }
+}
+
+/* jobs.functions.<label>, after the rows of its group. */
+static void add_function_rows(struct buf *out)
+{
+    for (const struct conf_key *field = conf_function_fields; field->path; field++) {
+        buf_addf(out, "| `" CONF_FUNCTION_PREFIX "*.%s` | `%s` |  | new workers | ",
+                 field->path, *field->def ? field->def : "\"\"");
+        add_cell(out, field->help);
+        buf_adds(out, " |\n");
     }
 }
 
@@ -219,6 +268,9 @@ void conf_write_markdown(struct buf *out)
         add_cell(out, key->help);
         buf_adds(out, " |\n");
         buf_done(&value);
+        if (strncmp(key->path, "jobs.", 5) == 0 &&
+            (i + 1 == count || !is_same_group(key, &keys[i + 1])))
+            add_function_rows(out);
     }
     options_free(defaults);
 }

@@ -238,10 +238,36 @@ static const char *set_secret(struct arena *arena, void *base, const struct conf
     return keep_secret(arena, base, key, content);
 }
 
+bool conf_is_list(const struct conf_key *key)
+{
+    return key->type == CONF_LIST || key->type == CONF_WORDS ||
+           key->type == CONF_VARIABLES;
+}
+
+/* Nothing is trimmed or left out: " " and "" are arguments, too. */
+static struct conf_list parse_words(struct arena *arena, const char *text)
+{
+    static const char separator[] = { CONF_ITEM_END, '\0' };
+    struct conf_list list = { 0 };
+    size_t most = 1;
+
+    for (const char *c = text; *c; c++)
+        most += *c == CONF_ITEM_END;
+    list.items = arena_array(arena, most + 1, sizeof(*list.items));
+    while (*text) {
+        size_t length = strcspn(text, separator);
+
+        list.items[list.count++] = arena_strndup(arena, text, length);
+        text += length + (text[length] == CONF_ITEM_END);
+    }
+    return list;
+}
+
 static const char *set_list(struct arena *arena, void *base, const struct conf_key *key,
                             const char *text)
 {
-    struct conf_list list = conf_parse_list(arena, text);
+    struct conf_list list =
+        key->type == CONF_LIST ? conf_parse_list(arena, text) : parse_words(arena, text);
 
     for (size_t i = 0; i < list.count && key->check; i++) {
         const char *error = key->check(list.items[i]);
@@ -290,15 +316,16 @@ static const char *set_enum(struct arena *arena, void *base, const struct conf_k
 
 static const char *(*const setters[])(struct arena *, void *, const struct conf_key *,
                                       const char *) = {
-    [CONF_BOOL] = set_bool,   [CONF_INT] = set_int,     [CONF_SECONDS] = set_seconds,
-    [CONF_BYTES] = set_bytes, [CONF_TEXT] = set_text,   [CONF_SECRET] = set_secret,
-    [CONF_LIST] = set_list,   [CONF_COUNT] = set_count, [CONF_ENUM] = set_enum,
+    [CONF_BOOL] = set_bool,   [CONF_INT] = set_int,        [CONF_SECONDS] = set_seconds,
+    [CONF_BYTES] = set_bytes, [CONF_TEXT] = set_text,      [CONF_SECRET] = set_secret,
+    [CONF_LIST] = set_list,   [CONF_COUNT] = set_count,    [CONF_ENUM] = set_enum,
+    [CONF_WORDS] = set_list,  [CONF_VARIABLES] = set_list,
 };
 
 const char *conf_field_parse(struct arena *arena, void *base, const struct conf_key *key,
                              const char *text)
 {
-    bool is_plain = key->type != CONF_LIST && key->type != CONF_SECRET;
+    bool is_plain = !conf_is_list(key) && key->type != CONF_SECRET;
     const char *error = key->check && is_plain ? key->check(text) : NULL;
 
     return error ? error : setters[key->type](arena, base, key, text);
@@ -428,6 +455,26 @@ void conf_print_count(struct buf *out, const struct conf_count *count)
         buf_addf(out, "%d", count->number);
 }
 
+/* Names alone: a value may be a password. */
+static void print_variables(struct buf *out, const struct conf_list *list)
+{
+    struct buf text = BUF_HEAP;
+
+    buf_adds(out, "[ ");
+    for (size_t i = 0; i < list->count; i++) {
+        size_t length = strcspn(list->items[i], "=");
+
+        buf_clear(&text);
+        buf_add(&text, list->items[i], length);
+        if (list->items[i][length])
+            buf_adds(&text, "=(set)");
+        buf_adds(out, i > 0 ? ", " : "");
+        conf_print_text(out, buf_text(&text));
+    }
+    buf_adds(out, list->count > 0 ? " ]" : "]");
+    buf_done(&text);
+}
+
 void conf_value_print(const void *base, const struct conf_key *key, struct buf *out)
 {
     switch (key->type) {
@@ -450,7 +497,11 @@ void conf_value_print(const void *base, const struct conf_key *key, struct buf *
         buf_adds(out, **CONF_FIELD(base, key, char *) ? "(set)" : "\"\"");
         break;
     case CONF_LIST:
+    case CONF_WORDS:
         conf_print_list(out, CONF_FIELD(base, key, struct conf_list));
+        break;
+    case CONF_VARIABLES:
+        print_variables(out, CONF_FIELD(base, key, struct conf_list));
         break;
     case CONF_COUNT:
         conf_print_count(out, CONF_FIELD(base, key, struct conf_count));
@@ -472,6 +523,8 @@ void conf_field_write(const void *base, const struct conf_key *key, struct buf *
         buf_adds(out, *CONF_FIELD(base, key, char *));
         break;
     case CONF_LIST:
+    case CONF_WORDS:
+    case CONF_VARIABLES:
         list = CONF_FIELD(base, key, struct conf_list);
         for (size_t i = 0; i < list->count; i++)
             buf_addf(out, "%s%c", list->items[i], CONF_ITEM_END);

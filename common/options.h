@@ -28,6 +28,26 @@ struct pool_options {
     int64_t max_jobs;        /* a consumer is replaced after so many; 0 = never */
     uint64_t max_idle_time;  /* and ends after so long without a job; 0 = never */
     char *user;              /* "" = the server's */
+    char *group;             /* "" = the user's own */
+    char *account_where;     /* where these two were given; "" = nowhere */
+};
+
+/* jobs.functions.<label> { name = "team.resize"; command = [ "/usr/bin/resize" ]; } */
+struct function_options {
+    char *label; /* its group's name in the file */
+    char *name;  /* RQ's name of it; the label where none is given */
+    struct conf_list aliases;
+    struct conf_list command;         /* program and arguments */
+    char *args;                       /* as in jobs/functions.h; "" = anything */
+    uint64_t timeout;                 /* 0 = the job's own alone */
+    int64_t retries;                  /* of jobs that forkmark enqueues */
+    struct conf_list retry_intervals; /* times, as written */
+    uint64_t kill_after;              /* from SIGTERM to SIGKILL */
+    uint64_t output_limit;
+    char *cwd;                    /* "" = the server's */
+    struct conf_list environment; /* "NAME=value", or "NAME" to hand it on */
+    char *where;                  /* of its first mention: "forkmark.conf:12" */
+    int origin;                   /* enum conf_origin */
 };
 
 /* What becomes of a job whose function nobody here knows. */
@@ -140,6 +160,9 @@ struct options {
     struct {
         struct pool_options *pools; /* jobs.pools; at least one unless workers only */
         size_t pool_count;
+        struct function_options *functions; /* jobs.functions: commands as jobs */
+        size_t function_count;
+        uint64_t functions_id; /* of this loading; none other has it */
         struct cron_options *cron;
         size_t cron_count;
         struct queue_options *queues; /* jobs.queues: those that are configured */

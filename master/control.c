@@ -118,28 +118,42 @@ static const char *const origins[] = {
     [CONF_ARGUMENT] = "argument", [CONF_RUNTIME] = "runtime",
 };
 
+struct shown {
+    struct buf *text;
+    cJSON *list;
+};
+
+static void show_value(void *arg, const char *key, const char *value,
+                       const struct conf_source *source)
+{
+    struct shown *shown = arg;
+    cJSON *row = cJSON_CreateObject();
+
+    buf_addf(shown->text, "%s = %s  # %s\n", key, value, source->where);
+    cJSON_AddStringToObject(row, "key", key);
+    cJSON_AddStringToObject(row, "value", value);
+    cJSON_AddStringToObject(row, "origin", origins[source->origin]);
+    cJSON_AddStringToObject(row, "where", source->where);
+    cJSON_AddItemToArray(shown->list, row);
+}
+
 static bool run_show_config(struct master *m, char *const words[], struct buf *text,
                             cJSON *answer)
 {
     size_t count;
     const struct conf_key *keys = conf_keys(&count);
-    cJSON *list = cJSON_AddArrayToObject(answer, "data");
+    struct shown shown = { text, cJSON_AddArrayToObject(answer, "data") };
 
     (void)words;
     for (size_t i = 0; i < count; i++) {
         struct conf_source source = options_source(m->options, &keys[i]);
         struct buf value = BUF_HEAP;
-        cJSON *row = cJSON_CreateObject();
 
         options_show(m->options, &keys[i], &value);
-        buf_addf(text, "%s = %s  # %s\n", keys[i].path, buf_text(&value), source.where);
-        cJSON_AddStringToObject(row, "key", keys[i].path);
-        cJSON_AddStringToObject(row, "value", buf_text(&value));
-        cJSON_AddStringToObject(row, "origin", origins[source.origin]);
-        cJSON_AddStringToObject(row, "where", source.where);
-        cJSON_AddItemToArray(list, row);
+        show_value(&shown, keys[i].path, buf_text(&value), &source);
         buf_done(&value);
     }
+    options_each_item(m->options, show_value, &shown);
     return true;
 }
 

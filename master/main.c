@@ -29,6 +29,13 @@ static int run_serve(const struct arguments *arguments)
     return serve(&arguments->input);
 }
 
+static void print_item(void *arg, const char *key, const char *value,
+                       const struct conf_source *source)
+{
+    (void)arg;
+    printf("%s = %s  # %s\n", key, value, source->where);
+}
+
 /* "key = value  # where it comes from", one line an option. */
 static void print_values(const struct options *options)
 {
@@ -43,6 +50,7 @@ static void print_values(const struct options *options)
                options_source(options, &keys[i]).where);
         buf_done(&value);
     }
+    options_each_item(options, print_item, NULL);
 }
 
 /* An embedded one is as we make it. */

@@ -519,7 +519,7 @@ void pools_configure(struct master *m, const struct options *before)
     for (size_t i = 0; i < now->jobs.pool_count; i++)
         configure(m, &role_consumer, now->jobs.pools[i].name,
                   conf_count_value(&now->jobs.pools[i].consumers));
-    if (before && !options_same_cron(before, now)) {
+    if (before && !options_same_group(before, now, "jobs.cron")) {
         struct pool *scheduler = pool_find(m, "scheduler");
 
         if (scheduler)

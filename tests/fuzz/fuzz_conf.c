@@ -32,6 +32,8 @@ static void open_file(void)
 /* Options or errors, never both and never neither; each error is one line. */
 static void check(const struct conf_input *input)
 {
+    static const char *const groups[] = { "jobs.cron", "jobs.functions", "jobs.pools",
+                                          "jobs.queues" };
     struct buf errors = BUF_HEAP, shown = BUF_HEAP;
     struct options *options = options_load(input, &errors);
     size_t count;
@@ -41,8 +43,8 @@ static void check(const struct conf_input *input)
     require(!options || options->server.bind.items);
     for (size_t i = 0; options && i < count; i++)
         options_show(options, &keys[i], &shown);
-    if (options)
-        options_show_pools(options, &shown);
+    for (size_t i = 0; options && i < sizeof(groups) / sizeof(*groups); i++)
+        options_show_group(options, groups[i], &shown);
     options_free(options);
     buf_done(&errors);
     buf_done(&shown);

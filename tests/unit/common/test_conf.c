@@ -60,10 +60,19 @@ static struct options *load(const char *text, struct conf_input input, struct bu
         struct buf pools = BUF_HEAP, other_pools = BUF_HEAP;
 
         assert_true(options_same_pools(direct, by_child));
-        options_show_pools(direct, &pools);
-        options_show_pools(by_child, &other_pools);
-        options_show_queues(direct, &pools);
-        options_show_queues(by_child, &other_pools);
+        assert_true(options_same_group(direct, by_child, "jobs.functions"));
+        for (size_t i = 0; i < direct->jobs.function_count; i++)
+            assert_string_equal(direct->jobs.functions[i].where,
+                                by_child->jobs.functions[i].where);
+        for (size_t i = 0; i < direct->jobs.pool_count; i++)
+            assert_string_equal(direct->jobs.pools[i].account_where,
+                                by_child->jobs.pools[i].account_where);
+        assert_string_equal(options_pools_source(direct).where,
+                            options_pools_source(by_child).where);
+        options_show_group(direct, "jobs.pools", &pools);
+        options_show_group(by_child, "jobs.pools", &other_pools);
+        options_show_group(direct, "jobs.queues", &pools);
+        options_show_group(by_child, "jobs.queues", &other_pools);
         assert_string_equal(buf_text(&pools), buf_text(&other_pools));
         buf_done(&pools);
         buf_done(&other_pools);
@@ -368,7 +377,8 @@ static void errors_of_files(void **state)
           "characters\n" },
         { "jobs: { pools: {\n a: { consumers = 1;\n colour = 2; }; }; };\n",
           "FILE:3: `jobs.pools.a.colour` is unknown; a pool has `consumers`, `queues`, "
-          "`strategy`, `burst`, `max_jobs`, `max_idle_time` and `user`\n" },
+          "`strategy`, `burst`, `max_jobs`, `max_idle_time`, `user` and "
+          "`group`\n" },
         { "jobs: { pools: {\n a: { strategy = \"fair\"; }; }; };\n",
           "FILE:2: `jobs.pools.a.strategy` must be one of: default, round_robin, "
           "random\n" },
@@ -378,6 +388,14 @@ static void errors_of_files(void **state)
           "FILE:2: `jobs.queues.a.unknown` must be one of: fail, leave\n" },
         { "jobs: { queues: {\n a: { colour = 2; }; }; };\n",
           "FILE:2: `jobs.queues.a.colour` is unknown; a queue has `unknown`\n" },
+        { "jobs: { pools: {\n a: { user = 1000; }; }; };\n",
+          "FILE:2: `jobs.pools.a.user` is a text: write it in double quotes\n" },
+        { "jobs: { pools: {\n a: { consumers = [ 1 ]; }; }; };\n",
+          "FILE:2: `jobs.pools.a.consumers` takes one value, not a list\n" },
+        { "jobs: { cron: {\n a: { schedule = 5; function = \"f\"; }; }; };\n",
+          "FILE:2: `jobs.cron.a.schedule` is a text: write it in double quotes\n"
+          "FILE:2: `jobs.cron.a` has no schedule, such as \"30 3 * * *\" or "
+          "\"@daily\"\n" },
         { "jobs: { pools: {\n a: { queues = [ \"x:intermediate\" ]; }; }; };\n",
           "FILE:2: `jobs.pools.a.queues` `x:intermediate` would collide with RQ's "
           "intermediate lists\n" },
@@ -582,22 +600,27 @@ static void pools(void **state)
     options_free(o);
 
     /* A file's pools replace the built-in one; what they leave out has defaults. */
-    o = load_good("jobs: { pools: { mail: { queues = \"mail\"; user = \"post\"; };\n"
+    o = load_good("jobs: { pools: { mail: { queues = \"mail\"; user = \"post\"; "
+                  "\ngroup = \"mail\"; };\n"
                   " fast: { strategy = \"round_robin\"; }; cpu: { consumers = \"auto\"; "
                   "burst = true; max_jobs = 7; max_idle_time = \"5m\"; }; }; };\n",
                   (struct conf_input){ 0 });
-    options_show_pools(o, &out);
+    options_show_group(o, "jobs.pools", &out);
     assert_string_equal(
         buf_text(&out),
         "jobs.pools.mail = { consumers = 1; queues = [ \"mail\" ]; strategy = "
         "\"default\"; burst = false; max_jobs = 0; max_idle_time = 0; user = \"post\"; "
-        "}\n"
+        "group = \"mail\"; }\n"
         "jobs.pools.fast = { consumers = 1; queues = [ \"high\", \"default\", \"low\" ]; "
         "strategy = \"round_robin\"; burst = false; max_jobs = 0; max_idle_time = 0; "
-        "user = \"\"; }\n"
+        "user = \"\"; group = \"\"; }\n"
         "jobs.pools.cpu = { consumers = \"auto\"; queues = [ \"high\", \"default\", "
         "\"low\" ]; strategy = \"default\"; burst = true; max_jobs = 7; max_idle_time = "
-        "\"5m\"; user = \"\"; }\n");
+        "\"5m\"; user = \"\"; group = \"\"; }\n");
+    /* Where the account stands is kept, for whoever finds no such user. */
+    assert_non_null(strstr(o->jobs.pools[0].account_where, ":2"));
+    assert_string_equal(o->jobs.pools[1].account_where, "");
+    assert_non_null(strstr(options_pools_source(o).where, ":3"));
     options_free(o);
     buf_done(&out);
 
@@ -616,7 +639,7 @@ static void queues(void **state)
                                   (struct conf_input){ .sets = sets });
 
     (void)state;
-    options_show_queues(o, &out);
+    options_show_group(o, "jobs.queues", &out);
     assert_string_equal(buf_text(&out), "jobs.queues.x = { unknown = \"leave\"; }\n"
                                         "jobs.queues.y = { unknown = \"fail\"; }\n"
                                         "jobs.queues.a.b = { unknown = \"leave\"; }\n");
@@ -626,6 +649,157 @@ static void queues(void **state)
     assert_int_equal(options_queue(o, "other")->unknown, UNKNOWN_FAIL);
     options_free(o);
     buf_done(&out);
+}
+
+static void collect(void *arg, const char *key, const char *value,
+                    const struct conf_source *source)
+{
+    buf_addf(arg, "%s|%s|%s\n", key, value, source->where);
+}
+
+/* Everything that has no row, as `check --show` prints it. */
+static void items_of_all_groups(void **state)
+{
+    const char *sets[] = {
+        "jobs.cron.c.schedule=@daily",       "jobs.cron.c.function=f",
+        "jobs.functions.f.command=/bin/cat", "jobs.functions.f.environment=A=secret",
+        "jobs.queues.a\nb.unknown=leave",    NULL
+    };
+    struct buf out = BUF_HEAP;
+    struct options *o = load_good(NULL, (struct conf_input){ .sets = sets });
+
+    (void)state;
+    options_each_item(o, collect, &out);
+    assert_string_equal(
+        buf_text(&out),
+        "jobs.cron.c|{ schedule = \"@daily\"; zone = \"UTC\"; function = \"f\"; args = "
+        "\"[]\"; kwargs = \"{}\"; queue = \"default\"; at_front = false; timeout = 0; "
+        "result_ttl = -2; failure_ttl = -2; retries = 0; retry_intervals = [ ]; catch_up "
+        "= \"1h\"; enabled = true; }|--set\n"
+        "jobs.functions.f|{ name = \"f\"; aliases = [ ]; command = [ \"/bin/cat\" ]; "
+        "args = \"\"; timeout = 0; retries = 0; retry_intervals = [ ]; kill_after = 5; "
+        "output_limit = \"1M\"; cwd = \"\"; environment = [ \"A=(set)\" ]; }|--set\n"
+        "jobs.pools.default|{ consumers = 2; queues = [ \"high\", \"default\", \"low\" "
+        "]; "
+        "strategy = \"default\"; burst = false; max_jobs = 0; max_idle_time = 0; user = "
+        "\"\"; group = \"\"; }|built-in\n"
+        "jobs.queues.a\nb|{ unknown = \"leave\"; }|--set\n");
+    options_free(o);
+    buf_done(&out);
+}
+
+static void functions(void **state)
+{
+    static const char text[] =
+        "jobs: { functions: {\n"
+        " resize: { name = \"team.resize\"; aliases = [ \"resize\", \"r\" ];\n"
+        "  command = [ \"/bin/sh\", \"-c\", \" a, b \", \"\" ]; timeout = \"2m\";\n"
+        "  args = \"int width, text? url\"; retries = 3; retry_intervals = [ \"10\", "
+        "\"1m\" ];\n"
+        "  kill_after = \"500ms\"; output_limit = \"64K\"; cwd = \"/tmp\";\n"
+        "  environment = [ \"TOKEN=geheim\", \"LANG\" ]; };\n"
+        " plain: { command = \"/bin/true\"; };\n"
+        "}; };\n";
+    const char *more[] = { "jobs.functions.plain.timeout=9",
+                           "jobs.functions.other.command=/bin/cat", NULL };
+    struct buf out = BUF_HEAP;
+    struct options *o = load_good(text, (struct conf_input){ 0 });
+    struct options *other = load_good(text, (struct conf_input){ .runtime = more });
+    const struct function_options *resize = &o->jobs.functions[0];
+
+    (void)state;
+    assert_int_equal(o->jobs.function_count, 2);
+    assert_string_equal(resize->command.items[2], " a, b ");
+    assert_string_equal(resize->command.items[3], "");
+    assert_int_equal(resize->timeout, 120000);
+    assert_string_equal(resize->environment.items[0], "TOKEN=geheim");
+    assert_string_equal(o->jobs.functions[1].name, "plain");
+    options_show_group(o, "jobs.functions", &out);
+    assert_string_equal(
+        buf_text(&out),
+        "jobs.functions.resize = { name = \"team.resize\"; aliases = [ \"resize\", "
+        "\"r\" ]; command = [ \"/bin/sh\", \"-c\", \" a, b \", \"\" ]; args = \"int "
+        "width, text? url\"; timeout = \"2m\"; retries = 3; retry_intervals = [ \"10\", "
+        "\"1m\" ]; kill_after = \"500ms\"; output_limit = \"64K\"; cwd = \"/tmp\"; "
+        "environment = [ \"TOKEN=(set)\", \"LANG\" ]; }\n"
+        "jobs.functions.plain = { name = \"plain\"; aliases = [ ]; command = [ "
+        "\"/bin/true\" ]; args = \"\"; timeout = 0; retries = 0; retry_intervals = [ ]; "
+        "kill_after = 5; output_limit = \"1M\"; cwd = \"\"; environment = [ ]; }\n");
+    assert_non_null(strstr(o->jobs.functions[1].where, ":7"));
+
+    assert_int_equal(other->jobs.function_count, 3);
+    assert_int_equal(other->jobs.functions[1].timeout, 9000);
+    assert_string_equal(other->jobs.functions[2].command.items[0], "/bin/cat");
+    assert_false(options_same_group(o, other, "jobs.functions"));
+    assert_true(o->jobs.functions_id != other->jobs.functions_id);
+    options_free(other);
+
+    /* A secret that changed is a change, though nothing shows it. */
+    char *changed = strdup(text);
+    assert_non_null(changed);
+    memcpy(strstr(changed, "geheim"), "anders", 6);
+    other = load_good(changed, (struct conf_input){ 0 });
+    assert_false(options_same_group(o, other, "jobs.functions"));
+    free(changed);
+    options_free(other);
+    options_free(o);
+    buf_done(&out);
+}
+
+static void errors_of_functions(void **state)
+{
+    static const struct {
+        const char *fields, *error;
+    } rows[] = {
+        { "comand = \"/bin/cat\";",
+          "FILE:2: `jobs.functions.f.comand` is unknown; a function has `name`, "
+          "`aliases`, "
+          "`command`, `args`, `timeout`, `retries`, `retry_intervals`, `kill_after`, "
+          "`output_limit`, `cwd` and `environment`\n"
+          "FILE:2: `jobs.functions.f` names no command\n" },
+        { "command = [ ];", "FILE:2: `jobs.functions.f` names no command\n" },
+        { "command = \"a\"; timeout = \"soon\";",
+          "FILE:2: `jobs.functions.f.timeout` must be a time such as 30, \"500ms\", "
+          "\"5m\", \"2h\" or \"7d\"; it is \"soon\"\n" },
+        { "command = \"a\"; kill_after = 31;",
+          "FILE:2: `jobs.functions.f.kill_after` must be between 0 and 30s; it is "
+          "\"31\"\n" },
+        { "command = \"a\"; cwd = \"tmp\";",
+          "FILE:2: `jobs.functions.f.cwd` must be a full path, such as \"/srv/work\"; "
+          "it is \"tmp\"\n" },
+        { "command = \"a\"; name = \"a b\";",
+          "FILE:2: `jobs.functions.f.name` may hold no blanks and no control "
+          "characters; it is \"a b\"\n" },
+        { "command = \"a\"; environment = [ \"TOKEN=x\", \"9=geheim\" ];",
+          "FILE:2: `jobs.functions.f.environment` must hold \"NAME=value\", or "
+          "\"NAME\" to hand the server's on\n" },
+        { "command = \"a\"; args = \"integer x\";",
+          "FILE:2: `jobs.functions.f.args` must be written as \"int width, text? "
+          "url\", with the types int, number, text and any; it is \"integer x\"\n" },
+        { "command = \"a\"; retry_intervals = [ 10, 0 ];",
+          "FILE:2: `jobs.functions.f.retry_intervals` must hold times from 1s to 365d, "
+          "such as [ \"10s\", \"5m\" ]; it is \"10, 0\"\n" },
+        { "command = \"a\"; retries = [ 1 ];",
+          "FILE:2: `jobs.functions.f.retries` takes one value, not a list\n" },
+        { "command = [ \"a\" ]; }; g: { command = \"b\"; aliases = [ \"f\" ];",
+          "FILE:2: `jobs.functions.g`: the name `f` is that of `jobs.functions.f` "
+          "already\n" },
+    };
+    struct buf text = BUF_HEAP;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        buf_clear(&text);
+        buf_addf(&text, "jobs: { functions: {\n f: { %s }; }; };\n", rows[i].fields);
+        expect_errors(text.data, (struct conf_input){ 0 }, rows[i].error);
+    }
+    expect_errors("jobs: { function: { }; };\n", (struct conf_input){ 0 },
+                  "FILE:1: unknown group `jobs.function`; did you mean "
+                  "`jobs.functions`?\n");
+    expect_errors("jobs: { functions = 3; };\n", (struct conf_input){ 0 },
+                  "FILE:1: `jobs.functions` is a group of options: write functions: { "
+                  "... };\n");
+    buf_done(&text);
 }
 
 static void set_later(void **state)
@@ -771,6 +945,9 @@ int main(void)
         cmocka_unit_test(secrets_in_files),
         cmocka_unit_test(pools),
         cmocka_unit_test(queues),
+        cmocka_unit_test(items_of_all_groups),
+        cmocka_unit_test(functions),
+        cmocka_unit_test(errors_of_functions),
         cmocka_unit_test(set_later),
         cmocka_unit_test(poolers),
         cmocka_unit_test(cpus),

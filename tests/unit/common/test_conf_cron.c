@@ -27,9 +27,9 @@ static struct options *load(const char *text, const char *const *sets, struct bu
     assert_string_equal(buf_text(&raw), buf_text(&again));
     assert_true((options == NULL) == (by_child == NULL));
     if (options) {
-        assert_true(options_same_cron(options, by_child));
-        options_show_cron(options, &one);
-        options_show_cron(by_child, &other);
+        assert_true(options_same_group(options, by_child, "jobs.cron"));
+        options_show_group(options, "jobs.cron", &one);
+        options_show_group(by_child, "jobs.cron", &other);
         assert_string_equal(buf_text(&one), buf_text(&other));
         for (size_t i = 0; i < options->jobs.cron_count; i++)
             assert_string_equal(options->jobs.cron[i].where,
@@ -65,7 +65,7 @@ static void entries_are_read(void **state)
 
     (void)state;
     assert_string_equal(buf_text(&errors), "");
-    options_show_cron(o, &out);
+    options_show_group(o, "jobs.cron", &out);
     assert_string_equal(
         buf_text(&out),
         "jobs.cron.a = { schedule = \"30 3 * * mon-fri\"; zone = \"Europe/Berlin\"; "
@@ -147,8 +147,8 @@ static void a_change_is_noticed(void **state)
     struct options *c = load("", one, &errors);
 
     (void)state;
-    assert_false(options_same_cron(a, b));
-    assert_true(options_same_cron(a, c));
+    assert_false(options_same_group(a, b, "jobs.cron"));
+    assert_true(options_same_group(a, c, "jobs.cron"));
     options_free(a);
     options_free(b);
     options_free(c);
