@@ -139,6 +139,9 @@ void conf_write_reference(struct buf *out);
 /* README's table of options, in Markdown. */
 void conf_write_markdown(struct buf *out);
 
+/* Milliseconds of "30", "500ms", "5m"; false when it is none. */
+bool conf_parse_duration(const char *text, uint64_t *ret_ms);
+
 /* CPUs this process may use: affinity and cgroup quota. At least 1. */
 int conf_usable_cpus(void);
 int conf_count_value(const struct conf_count *count);

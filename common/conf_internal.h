@@ -60,8 +60,6 @@ void conf_print_count(struct buf *out, const struct conf_count *count);
 /* "1 to 65535", "100ms to 1h"; `word` stands in the middle. */
 bool conf_has_range(const struct conf_key *key);
 void conf_print_range(struct buf *out, const struct conf_key *key, const char *word);
-/* Milliseconds of "30", "500ms", "5m"; false when it is none. */
-bool conf_parse_duration(const char *text, uint64_t *ret_ms);
 bool conf_is_list(const struct conf_key *key);
 bool conf_parse_count(const char *text, struct conf_count *ret);
 struct conf_list conf_parse_list(struct arena *arena, const char *text);

@@ -331,7 +331,7 @@ static void beat(void *arg)
 {
     struct consumer *c = arg;
     struct rq_running running;
-    bool is_running = c->job_task != NULL;
+    bool is_running = c->job_task != NULL || c->is_settling;
 
     if (is_running)
         running = (struct rq_running){

@@ -19,17 +19,25 @@
 #define NAME_SHOWN        512
 #define RETRY_FIRST_MS    50
 #define RETRY_LAST_MS     1000
+#define SETTLE_MARGIN_MS  5000 /* for what a job has started to end after SIGKILL */
 #define LEAVE_PATIENCE_MS 5000 /* how long a leaving consumer tries to reach Redis */
 
 /* ---- in the job's task ---- */
 
-/* The request that caused the job, from `meta`; whatever cannot be read is absent. */
-static const char *request_id_of(struct arena *arena, const struct buf *meta)
+/* Whatever cannot be read is absent. */
+static const struct value *read_meta(struct arena *arena, const struct buf *meta)
 {
     const char *ignored;
-    const struct value *value =
-        meta->length > 0 ? value_read(arena, meta->data, meta->length, &ignored) : NULL;
-    const struct value *id = value_find(value, "request_id");
+
+    return meta->length > 0 ? value_read(arena, meta->data, meta->length, &ignored)
+                            : NULL;
+}
+
+/* The request that caused the job. */
+static const char *request_id_of(const struct value *meta)
+{
+    const struct value *id = value_find(meta, "request_id");
+
     return id && id->kind == VALUE_TEXT && id->bytes.length > 0 ? id->bytes.data : NULL;
 }
 
@@ -73,7 +81,8 @@ static enum job_outcome call_function(struct consumer *c)
             arena_printf(run->arena, "ValueError: Invalid attribute name: %s", name);
         return JOB_FAILED;
     }
-    run->request_id = request_id_of(run->arena, &c->job->meta);
+    run->meta = read_meta(run->arena, &c->job->meta);
+    run->request_id = request_id_of(run->meta);
     if (!job_args_check(run, run->function))
         return JOB_FAILED;
     return run->function->run(run);
@@ -100,10 +109,26 @@ static void job_task_ended(void *arg, enum task_outcome ended)
 
 void consumer_cut_job(struct consumer *c, enum job_cut cut)
 {
+    if (cut == CUT_BACK)
+        c->run.is_hurried = true;
     if (!c->job_task || c->cut != CUT_NOT)
         return;
     c->cut = cut;
     task_cancel(c->job_task);
+}
+
+/* What the job has started ends before somebody else may run it again. */
+static void settle(struct consumer *c)
+{
+    struct job_run *run = &c->run;
+
+    if (!run->settle)
+        return;
+    board_begin(c->context->slot, c->job->id, run->function->name,
+                clock_ms() + run->settle_ms + SETTLE_MARGIN_MS);
+    c->is_settling = true;
+    run->settle(run);
+    c->is_settling = false;
 }
 
 static void run_function(struct consumer *c, struct arena *arena)
@@ -130,6 +155,7 @@ static void run_function(struct consumer *c, struct arena *arena)
     });
     while (c->job_task)
         consumer_nap(c, 0);
+    settle(c);
     board_end(c->context->slot);
 }
 
@@ -191,6 +217,8 @@ static void judge(struct consumer *c, struct arena *arena, struct job_end *end)
                                   JOB_MEMORY_CAP >> 20);
         break;
     }
+    if (c->run.note && end->error)
+        end->error = arena_printf(arena, "%s\n%s", c->run.note, end->error);
 }
 
 /* The last line of an error is what people read first. */

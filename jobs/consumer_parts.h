@@ -62,6 +62,7 @@ struct consumer {
     struct task *job_task;
     enum task_outcome job_ended; /* of job_task, once it is NULL again */
     enum job_cut cut;
+    bool is_settling; /* job_task has ended, what it started not yet */
     struct job_run run;
     enum job_outcome outcome; /* the function's, when it returned */
     uint64_t run_started_ms;

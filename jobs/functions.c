@@ -4,6 +4,7 @@
 #include "jobs/functions.h"
 #include "common/arena.h"
 #include "common/task.h"
+#include "jobs/functions/exec.h"
 #include "jobs/functions/test_functions.h"
 #include "jobs/rq/value_access.h"
 #include <stdio.h>
@@ -66,7 +67,7 @@ const struct job_function *job_function_find(const struct options *options,
         if (has_name(function, name))
             return function;
     }
-    return NULL;
+    return exec_function_find(options, name);
 }
 
 /* ---- argument specs: "int bookmark_id, text? url" ---- */
@@ -176,6 +177,8 @@ bool job_args_check(struct job_run *job, const struct job_function *function)
     struct spec_arg arg;
     size_t position = 0;
 
+    if (!spec)
+        return true;
     while ((spec = next_arg(spec, &arg)) != NULL) {
         if (!check_arg(job, &arg, position++))
             return false;

@@ -40,7 +40,8 @@ struct job_run {
     const struct job_function *function;
     struct arena *arena; /* the job's; also task_arena() */
     const char *id;
-    const char *request_id; /* of the request that caused it; NULL: none */
+    const char *request_id;   /* of the request that caused it; NULL: none */
+    const struct value *meta; /* NULL: none, or not to be read */
     struct call call;
     int retries_left;
     bool is_last_attempt; /* no retry will follow a failure */
@@ -48,6 +49,16 @@ struct job_run {
     struct value *result; /* NULL: None */
     const char *error;    /* last line "Kind: message" */
     int delay_s;          /* JOB_LATER */
+    /*
+     * What must have ended before the job's outcome is told. Called in a task that is
+     * not cut off, when the job's own was; yields, for `settle_ms` and little more.
+     * `is_hurried` may become true meanwhile: the consumer has to go.
+     */
+    void (*settle)(struct job_run *job);
+    void *settle_with;
+    uint64_t settle_ms;
+    bool is_hurried;
+    const char *note; /* stands before the reason when the task was cut off */
 };
 
 struct job_function {
@@ -55,18 +66,21 @@ struct job_function {
     const char *aliases[3];
     /* Checked before the call: "int bookmark_id, text url, int user_id". Types are
      * int, number, text and any; given by position or keyword; a `?` after the type
-     * means it may be absent or None. */
+     * means it may be absent or None. NULL: whatever it is, it is not checked. */
     const char *args;
     enum job_outcome (*run)(struct job_run *job);
     int64_t timeout_s;
     int retries;
     int retry_intervals[4];
     bool for_tests; /* only under jobs.test_functions */
+    /* One of the configuration's, see functions/exec.h; NULL: ours. */
+    const struct function_options *command;
 };
 
 /* Ends with a NULL name. */
 extern const struct job_function job_functions[];
-/* By name or alias; NULL when unknown (or a test function that is off). */
+/* By name or alias, ours and then the configuration's; NULL when unknown (or a test
+ * function that is off). */
 const struct job_function *job_function_find(const struct options *options,
                                              const char *name);
 

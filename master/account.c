@@ -4,9 +4,11 @@
 #include "master/account.h"
 #include "common/buf.h"
 #include "common/log.h"
+#include "common/options.h"
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +99,73 @@ bool account_find(const char *user, const char *group, const char *owned,
     }
     *ret = found;
     return true;
+}
+
+__attribute__((format(printf, 3, 4))) static bool
+refuse(const struct pool_options *pool, struct buf *error, const char *format, ...)
+{
+    va_list args;
+
+    buf_addf(error, "%s: ", pool->account_where);
+    va_start(args, format);
+    buf_addv(error, format, args);
+    va_end(args);
+    buf_addc(error, '\n');
+    return false;
+}
+
+static bool is_me(const char *user, const char *group)
+{
+    const struct passwd *entry = *user ? getpwnam(user) : NULL;
+    const struct group *of = *group ? getgrnam(group) : NULL;
+
+    return (!*user || (entry && entry->pw_uid == geteuid())) &&
+           (!*group || (of && of->gr_gid == getegid()));
+}
+
+bool account_of_pool(const struct pool_options *pool, const struct account *server,
+                     struct account *ret, struct buf *error)
+{
+    struct account found = *server;
+
+    if (*pool->user) {
+        struct passwd *entry = getpwnam(pool->user);
+
+        if (!entry)
+            return refuse(pool, error, "`jobs.pools.%s.user`: there is no user `%s`",
+                          pool->name, pool->user);
+        take(&found, entry);
+    }
+    if (*pool->group) {
+        struct group *entry = getgrnam(pool->group);
+
+        if (!entry)
+            return refuse(pool, error, "`jobs.pools.%s.group`: there is no group `%s`",
+                          pool->name, pool->group);
+        found.gid = entry->gr_gid;
+    }
+    if (geteuid() != 0) {
+        if (!is_me(pool->user, pool->group))
+            return refuse(pool, error,
+                          "`jobs.pools.%s.%s`: only a server started as root can run "
+                          "a pool as `%s`",
+                          pool->name, *pool->user ? "user" : "group",
+                          *pool->user ? pool->user : pool->group);
+        found = *server;
+    }
+    *ret = found;
+    return true;
+}
+
+bool account_check_pools(const struct options *options, const struct account *server,
+                         struct buf *errors)
+{
+    size_t before = errors->length;
+    struct account account;
+
+    for (size_t i = 0; i < options->jobs.pool_count; i++)
+        account_of_pool(&options->jobs.pools[i], server, &account, errors);
+    return errors->length == before;
 }
 
 void account_become(const struct account *account)

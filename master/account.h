@@ -27,6 +27,18 @@ struct account {
 bool account_find(const char *user, const char *group, const char *owned,
                   struct account *ret, struct buf *error);
 
+/*
+ * The account of a pool of consumers, by its own user and group over the server's
+ * account. False with the reason, file and line in `error`.
+ */
+struct pool_options;
+bool account_of_pool(const struct pool_options *pool, const struct account *server,
+                     struct account *ret, struct buf *error);
+/* Whether each pool's can be had; every complaint, one line each, in `errors`. */
+struct options;
+bool account_check_pools(const struct options *options, const struct account *server,
+                         struct buf *errors);
+
 /* For good: real, effective and saved ids and groups. Does nothing when !changes. */
 void account_become(const struct account *account);
 

@@ -11,6 +11,7 @@
 #include "common/buf.h"
 #include "common/log.h"
 #include "jobs/cli.h"
+#include "jobs/functions/exec.h"
 #include "jobs/redis_check.h"
 #include "master/cli.h"
 #include "master/control.h"
@@ -80,11 +81,15 @@ static int run_check(const struct arguments *arguments)
     }
     setup_load(&arguments->input, &setup); /* ends with status 1 and the errors */
     setup_choose(&setup);
-    bool is_fine = !arguments->services || check_services(&setup);
+    setup_check_pools(&setup);
+    bool is_fine = exec_functions_check(setup.options, &text);
+    fputs(buf_text(&text), stderr);
+    is_fine &= !arguments->services || check_services(&setup);
     if (arguments->show)
         print_values(setup.options);
     else if (is_fine)
         puts("ok");
+    buf_done(&text);
     options_free(setup.options);
     return is_fine ? 0 : 1;
 }

@@ -7,6 +7,7 @@
  */
 #include "common/buf.h"
 #include "common/log.h"
+#include "jobs/functions/exec.h"
 #include "master/master.h"
 #include <string.h>
 
@@ -49,6 +50,23 @@ static bool compare(const struct options *old, struct options *new, struct buf *
     return needs_children;
 }
 
+/* Commands that cannot run are no reason to refuse the rest, but one to speak up. */
+static bool compare_functions(const struct options *old, const struct options *new,
+                              struct buf *report)
+{
+    struct buf complaints = BUF_HEAP;
+
+    if (options_same_group(old, new, "jobs.functions"))
+        return false;
+    log_info("reload: jobs.functions changed (%s)", effects[CONF_NEW_WORKERS]);
+    buf_addf(report, "jobs.functions changed (%s)\n", effects[CONF_NEW_WORKERS]);
+    exec_functions_check(new, &complaints);
+    buf_adds(report, buf_text(&complaints));
+    exec_functions_warn(new);
+    buf_done(&complaints);
+    return true;
+}
+
 static void report_pools(struct master *m, struct buf *report)
 {
     for (size_t i = 0; i < m->pool_count; i++) {
@@ -61,17 +79,24 @@ static void report_pools(struct master *m, struct buf *report)
     }
 }
 
+static bool replaces(const struct pool *pool, bool needs_children, bool needs_consumers)
+{
+    return needs_children || (needs_consumers && pool->role->board != BOARD_WORKER);
+}
+
 static void apply(struct master *m, struct options *new, struct buf *report)
 {
     struct options *old = m->options;
     bool needs_children = compare(old, new, report);
+    bool needs_consumers = compare_functions(old, new, report);
 
     m->options = new;
     m->services.options = new;
     log_set_level((enum log_level) new->log.level);
     if (m->phase == PHASE_SERVING) {
-        for (size_t i = 0; needs_children && i < m->pool_count; i++)
-            m->pools[i].generation++;
+        for (size_t i = 0; i < m->pool_count; i++)
+            m->pools[i].generation +=
+                replaces(&m->pools[i], needs_children, needs_consumers);
         pools_configure(m, old);
         report_pools(m, report);
     }
@@ -100,6 +125,10 @@ bool reload(struct master *m, struct buf *report)
         return false;
     }
     struct options *new = options_load_in_child(m->input, &errors);
+    if (new && !account_check_pools(new, &m->account, &errors)) {
+        options_free(new);
+        new = NULL;
+    }
     if (new && !services_complete(new, &m->services.data, m->embedded, &errors)) {
         options_free(new);
         new = NULL;

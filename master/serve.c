@@ -4,6 +4,7 @@
 #include "master/serve.h"
 #include "common/buf.h"
 #include "common/log.h"
+#include "jobs/functions/exec.h"
 #include "master/control.h"
 #include "master/master.h"
 #include "master/title.h"
@@ -67,6 +68,15 @@ void setup_choose(struct setup *setup)
     struct buf errors = BUF_HEAP;
 
     if (!services_choose(setup->options, &setup->data, setup->embedded, &errors))
+        end_with(&errors);
+    buf_done(&errors);
+}
+
+void setup_check_pools(const struct setup *setup)
+{
+    struct buf errors = BUF_HEAP;
+
+    if (!account_check_pools(setup->options, &setup->account, &errors))
         end_with(&errors);
     buf_done(&errors);
 }
@@ -161,6 +171,7 @@ int serve(const struct conf_input *input)
 
     setup_load(input, &setup);
     setup_choose(&setup);
+    setup_check_pools(&setup);
     open_log(&setup);
     log_info("forkmark %s starts, pid %d%s%s", FORKMARK_VERSION, (int)getpid(),
              setup.account.changes ? ", children run as " : "",
@@ -168,6 +179,7 @@ int serve(const struct conf_input *input)
     if (setup.data.was_moved && setup_is_embedded(&setup))
         log_info("user %s cannot reach %s: the data folder is %s", setup.account.name,
                  setup.options->services.data, setup.data.folder);
+    exec_functions_warn(setup.options);
     master_init(&master, setup.options, slots_for(setup.options));
     master.input = input;
     open_all(&master, &setup);

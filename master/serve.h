@@ -26,6 +26,8 @@ struct setup {
 void setup_load(const struct conf_input *input, struct setup *ret);
 /* Decides what is embedded; or the end, when something is missing that must not be. */
 void setup_choose(struct setup *setup);
+/* Users and groups of the consumer pools: they are there and can be had; or the end. */
+void setup_check_pools(const struct setup *setup);
 /* Addresses and secrets of the embedded services into the options; or the end. */
 void setup_complete(struct setup *setup);
 bool setup_is_embedded(const struct setup *setup);

@@ -96,15 +96,15 @@ static const struct pool_options *pool_options_of(const struct options *options,
     return NULL;
 }
 
-/* A pool of consumers may have a user of its own. */
+/* A pool of consumers may have a user and a group of its own. */
 static struct account account_of(struct master *m, const struct pool_options *pool)
 {
     struct account account = m->account;
     struct buf error = BUF_HEAP;
 
-    if (pool && *pool->user && geteuid() == 0 &&
-        !account_find(pool->user, "", NULL, &account, &error))
-        fatal("jobs.pools.%s.user: %s", pool->name, buf_text(&error));
+    /* Checked when the configuration was taken: only a user deleted since is missed. */
+    if (pool && !account_of_pool(pool, &m->account, &account, &error))
+        fatal("%.*s", (int)strcspn(buf_text(&error), "\n"), buf_text(&error));
     return account;
 }
 
