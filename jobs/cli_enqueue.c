@@ -70,8 +70,8 @@ static bool add_defaults(const struct cli *cli, struct job_spec *spec)
 {
     const struct job_function *function = job_function_find(cli->options, spec->function);
 
-    if (function && spec->timeout_s == 0)
-        spec->timeout_s = function->timeout_s;
+    if (function)
+        job_function_complete(function, spec);
     return function != NULL;
 }
 

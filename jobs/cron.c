@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/task.h"
+#include "jobs/functions.h"
 #include "jobs/rq/payload.h"
 #include "jobs/rq/queue.h"
 #include <errno.h>
@@ -116,7 +117,7 @@ static void describe_job(const struct cron_table *table, const struct cron_entry
         .function = o->function,
         .args = args_of(o->args),
         .kwargs = json_of(o->kwargs),
-        .timeout_s = o->timeout ? o->timeout : table->options->jobs.default_timeout,
+        .timeout_s = o->timeout,
         .result_ttl_s =
             o->result_ttl == UNSET_TTL ? table->options->jobs.result_ttl : o->result_ttl,
         .failure_ttl_s = o->failure_ttl == UNSET_TTL ? table->options->jobs.failure_ttl
@@ -128,6 +129,11 @@ static void describe_job(const struct cron_table *table, const struct cron_entry
     for (size_t i = 0; i < o->retry_intervals.count && i < MAX_INTERVALS; i++)
         intervals[ret->retry_interval_count++] =
             (int)strtol(o->retry_intervals.items[i], NULL, 10);
+    const struct job_function *function = job_function_find(table->options, o->function);
+    if (function)
+        job_function_complete(function, ret);
+    if (ret->timeout_s == 0)
+        ret->timeout_s = table->options->jobs.default_timeout;
 }
 
 static void say(const struct cron_entry *entry, int outcome, int64_t due,

@@ -6,6 +6,7 @@
 #include "common/task.h"
 #include "jobs/functions/exec.h"
 #include "jobs/functions/test_functions.h"
+#include "jobs/rq/queue.h"
 #include "jobs/rq/value_access.h"
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +69,21 @@ const struct job_function *job_function_find(const struct options *options,
             return function;
     }
     return exec_function_find(options, name);
+}
+
+void job_function_complete(const struct job_function *function, struct job_spec *spec)
+{
+    int count = 0;
+
+    if (spec->timeout_s == 0)
+        spec->timeout_s = function->timeout_s;
+    if (spec->retries != 0 || function->retries == 0)
+        return;
+    while (count < JOB_INTERVALS_MAX && function->retry_intervals[count] > 0)
+        count++;
+    spec->retries = function->retries;
+    spec->retry_intervals = function->retry_intervals;
+    spec->retry_interval_count = count;
 }
 
 /* ---- argument specs: "int bookmark_id, text? url" ---- */

@@ -61,6 +61,8 @@ struct job_run {
     const char *note; /* stands before the reason when the task was cut off */
 };
 
+#define JOB_INTERVALS_MAX 4
+
 struct job_function {
     const char *name; /* RQ's dotted name */
     const char *aliases[3];
@@ -71,8 +73,8 @@ struct job_function {
     enum job_outcome (*run)(struct job_run *job);
     int64_t timeout_s;
     int retries;
-    int retry_intervals[4];
-    bool for_tests; /* only under jobs.test_functions */
+    int retry_intervals[JOB_INTERVALS_MAX]; /* seconds; up to the first 0 */
+    bool for_tests;                         /* only under jobs.test_functions */
     /* One of the configuration's, see functions/exec.h; NULL: ours. */
     const struct function_options *command;
 };
@@ -83,6 +85,10 @@ extern const struct job_function job_functions[];
  * function that is off). */
 const struct job_function *job_function_find(const struct options *options,
                                              const char *name);
+
+/* Gives a job what its caller left open: the function's timeout, its retries. */
+struct job_spec;
+void job_function_complete(const struct job_function *function, struct job_spec *spec);
 
 /* An argument by its name in the spec; the consumer has checked types before. */
 const struct value *job_arg(const struct job_run *job, const char *name);

@@ -126,6 +126,24 @@ def test_a_missed_time_is_made_up_for_once_or_passed_over(make_stack):
     assert len(cron_jobs(connection, "late")) <= 2  # a new minute may have come
 
 
+def test_what_an_entry_leaves_open_is_its_functions(make_stack):
+    entries = """functions: { slow: { name = "team.slow"; command = [ "/bin/false" ]; timeout = 44; retries = 3;
+        retry_intervals = [ "1h", "2h" ]; }; };
+        cron: { open: { schedule = "* * * * *"; function = "team.slow"; };
+        own: { schedule = "* * * * *"; function = "team.slow"; timeout = 55; retries = 1; };
+        python: { schedule = "* * * * *"; function = "somebody.elses"; queue = "python"; }; };"""
+    stack = make_stack(jobs=JOBS + entries, consumers=0, workers=1)
+    for name in ("open", "own", "python"):
+        knows(stack, name)
+        let_go_back(stack.redis, name, 120)
+    restart_scheduler(stack)
+    expected = {"open": (44, 3, [3600, 7200]), "own": (55, 1, None), "python": (180, None, None)}
+    for name, fields in expected.items():
+        wait_until(lambda name=name: cron_jobs(stack.redis, name), 15, f"{name} is served")
+        job = Job.fetch(cron_jobs(stack.redis, name)[0], connection=stack.redis)
+        assert (job.timeout, job.retries_left, job.retry_intervals) == fields
+
+
 def test_a_reload_takes_new_entries(make_stack):
     stack = make_stack(jobs=JOBS, consumers=1, workers=1)
     assert cron_listing(stack) == "No entries: jobs.cron names none.\n"

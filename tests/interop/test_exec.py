@@ -192,9 +192,9 @@ def test_what_becomes_of_a_command_is_told(make_exec):
 def test_arguments_that_json_has_no_word_for(make_exec):
     """As README says."""
     _, queue = make_exec({"cat": FUNCTIONS["cat"]})
-    given = [b"\x00\xff", (1, 2), {3}, 2 ** 70, 1.5, None, True, {4: "int", None: "none"}]
+    given = [b"\x00\xff", (1, 2), {3}, 2 ** 70, 1.5, None, True, {4: "int"}]
     assert value(queue.enqueue("team.cat", *given))["args"] == \
-        ["AP8=", [1, 2], [3], 2 ** 70, 1.5, None, True, {"4": "int", "None": "none"}]
+        ["AP8=", [1, 2], [3], 2 ** 70, 1.5, None, True, {"4": "int"}]
 
 
 def test_a_json_queue_gets_json_back(make_exec):
@@ -350,13 +350,15 @@ def test_a_failing_command_is_retried(make_exec, scratch):
 
 
 def test_aliases_and_the_command_line(make_exec):
-    stack, queue = make_exec({"cat": ('[ "cat" ]', 'aliases = [ "old.name" ]; timeout = "50s";')})
+    stack, queue = make_exec({"cat": ('[ "cat" ]', """aliases = [ "old.name" ]; timeout = "50s";
+                                      retries = 2; retry_intervals = [ "10s", "1m" ];""")})
     assert value(queue.enqueue("old.name", 1))["args"] == [1]
     done = subprocess.run([BINARY, "jobs", "--config", stack.config, "enqueue", "team.cat", "[2]"],
                           capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0 and "note:" not in done.stderr, done.stderr
     job = Job.fetch(done.stdout.split(":")[0], connection=queue.connection)
     assert value(job)["args"] == [[2]] and job.timeout == 50
+    assert job.retries_left == 2 and job.retry_intervals == [10, 60]
 
 
 # ---- configuration ----
