@@ -9,6 +9,7 @@
 
 #include "common/arena.h"
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/task.h"
 #include "jobs/fetch/multi.h"
@@ -284,6 +285,37 @@ static void read_answer(const struct transfer *transfer, struct fetch_result *re
     ret->is_retryable = status == 429 || status >= 500;
 }
 
+/* Yields until curl is done with it; transfer->code says how. */
+static void perform(struct transfer *transfer, uint64_t timeout_ms)
+{
+    transfer->code = CURLE_FAILED_INIT;
+    if (!multi_add(transfer->fetcher->multi, transfer->easy))
+        return;
+    transfer->is_added = true;
+    transfer->task = task_self();
+    if (task_park(&(struct task_park){ .waiting_on = "fetch",
+                                       .timeout_ms = timeout_ms + LATE_MS,
+                                       .on_cancel = on_cancel,
+                                       .arg = transfer }) == -ETIMEDOUT)
+        transfer->code = CURLE_OPERATION_TIMEDOUT;
+}
+
+/*
+ * A server may close a connection that it kept just when we use it again, for the next
+ * redirect, say. That says nothing about the page.
+ */
+static bool was_kept_too_long(const struct transfer *transfer)
+{
+    long connects = 0, redirects = 0;
+
+    if ((transfer->code != CURLE_RECV_ERROR && transfer->code != CURLE_SEND_ERROR) ||
+        transfer->body.length > 0)
+        return false;
+    curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
+    curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+    return connects <= redirects;
+}
+
 void fetch_page(struct fetcher *fetcher, const char *url, uint64_t timeout_ms,
                 struct fetch_result *ret)
 {
@@ -296,16 +328,15 @@ void fetch_page(struct fetcher *fetcher, const char *url, uint64_t timeout_ms,
         return;
     }
     struct transfer *transfer = transfer_new(fetcher);
+    uint64_t until = clock_ms() + timeout_ms;
     set_options(transfer, sendable, timeout_ms);
-    transfer->code = CURLE_FAILED_INIT;
-    if (multi_add(fetcher->multi, transfer->easy)) {
-        transfer->is_added = true;
-        transfer->task = task_self();
-        if (task_park(&(struct task_park){ .waiting_on = "fetch",
-                                           .timeout_ms = timeout_ms + LATE_MS,
-                                           .on_cancel = on_cancel,
-                                           .arg = transfer }) == -ETIMEDOUT)
-            transfer->code = CURLE_OPERATION_TIMEDOUT;
+    perform(transfer, timeout_ms);
+    uint64_t now = clock_ms();
+    if (was_kept_too_long(transfer) && now < until) {
+        leave_multi(transfer);
+        curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, 1L);
+        curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, (long)(until - now));
+        perform(transfer, until - now);
     }
     /* A body that is long enough is a page; the rest of it is not waited for. */
     if (transfer->code == CURLE_OK ||
