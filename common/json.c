@@ -360,8 +360,8 @@ static void lead_in(struct json_writer *w, const char *key)
         buf_reserve(out, length + sizeof("\"\":"));
     char *at = out->data + out->length;
     *at++ = '"';
-    memcpy(at, key, length);
-    memcpy(at + length, "\":", sizeof("\":"));
+    at = (char *)mempcpy(at, key, length);
+    memcpy(at, "\":", sizeof("\":"));
     out->length += length + 3;
 }
 
