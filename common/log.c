@@ -32,6 +32,7 @@ static struct {
     char process[48];
     char id[132];
     const char *(*id_of_now)(void);
+    void (*on_fatal)(const char *reason);
 } state = { .fd = STDERR_FILENO, .level = LOGL_INFO, .process = "master" };
 
 static int open_path(const char *path)
@@ -230,13 +231,22 @@ void log_line(enum log_level level, const char *format, ...)
     va_end(args);
 }
 
+void log_on_fatal(void (*told)(const char *reason))
+{
+    state.on_fatal = told;
+}
+
 void fatal(const char *format, ...)
 {
+    char reason[LINE_MAX_BYTES];
     va_list args;
 
     va_start(args, format);
-    log_linev(LOGL_ERROR, format, args);
+    vsnprintf(reason, sizeof(reason), format, args);
     va_end(args);
+    log_line(LOGL_ERROR, "%s", reason);
+    if (state.on_fatal)
+        state.on_fatal(reason);
     exit(1);
 }
 

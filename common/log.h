@@ -46,6 +46,8 @@ void log_line(enum log_level level, const char *format, ...)
 
 /* Says why and ends the process with status 1: only for a start that cannot work. */
 _Noreturn void fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Told the same reason just before that end; NULL: nobody. */
+void log_on_fatal(void (*told)(const char *reason));
 
 /* An access line: already formatted, written as it is with the same guarantees. */
 void log_access(const char *line);

@@ -128,5 +128,7 @@ struct pg_stats {
     uint64_t pipelined; /* statements on shared connections */
 };
 void pg_stats(const struct pg *pg, struct pg_stats *ret);
+/* Why the last attempt to connect failed, one line; "" when none has. */
+const char *pg_last_error(const struct pg *pg);
 
 #endif

@@ -46,6 +46,7 @@ struct pg {
     /* After a failed connect nobody tries before retry_at, then one at a time. */
     int failures;
     uint64_t retry_at, failing_since;
+    char last_error[200];
 
     struct pg_pipes *pipes; /* NULL: none */
 

@@ -16,6 +16,7 @@
 #include "common/scoreboard.h"
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,6 +128,8 @@ void pg_connect_failed(struct pg *pg, const char *why)
     uint64_t wait = BACKOFF_LAST_MS;
 
     pg->failed++;
+    snprintf(pg->last_error, sizeof(pg->last_error), "%.*s", (int)strcspn(why, "\n"),
+             why);
     if (pg->failures == 0) {
         pg->failing_since = clock_ms();
         log_error("cannot connect to PostgreSQL: %.*s", (int)strcspn(why, "\n"), why);
@@ -509,4 +512,9 @@ void pg_stats(const struct pg *pg, struct pg_stats *ret)
                               .waited = pg->waited,
                               .failed = pg->failed,
                               .reconnects = pg->reconnects };
+}
+
+const char *pg_last_error(const struct pg *pg)
+{
+    return pg->last_error;
 }

@@ -8,6 +8,8 @@
 #include "common/task.h"
 #include <assert.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /* Balanced accept counts a neighbour whose beat is younger than 100 ms. */
@@ -37,6 +39,19 @@ void role_ready(const struct role_context *context)
     board_beat(context->slot);
     board_set_state(context->slot, BOARD_READY);
     tell_master(context);
+}
+
+void role_refuse(const struct role_context *context, const char *format, ...)
+{
+    char reason[sizeof(context->slot->last_words)];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(reason, sizeof(reason), format, args);
+    va_end(args);
+    log_error("%s", reason);
+    board_last_words(context->slot, reason);
+    _exit(1);
 }
 
 static void on_beat(uv_timer_t *timer)

@@ -30,6 +30,8 @@ struct role_context {
     size_t listener_count;
     const struct pool_options *pool; /* consumers only */
     int notify_fd; /* eventfd: a change of state wakes the master; -1 in tests */
+    /* The first of a new generation: before it serves, it tries out what it needs. */
+    bool is_proof;
     /* Of the consumer that died in this slot before: its RQ worker name, or "". */
     char predecessor[40];
     bool predecessor_overran; /* killed, since its job had overrun its time */
@@ -37,6 +39,10 @@ struct role_context {
 
 /* State READY, and the master told. */
 void role_ready(const struct role_context *context);
+
+/* A proof that failed: the reason is logged and left for the master; then the end. */
+_Noreturn void role_refuse(const struct role_context *context, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /*
  * On the running loop: the beat timer, USR1 (reopen logs), TERM -> drain(arg) on

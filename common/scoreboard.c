@@ -158,6 +158,11 @@ void board_end(struct board_slot *slot)
     end_write(slot);
 }
 
+void board_last_words(struct board_slot *slot, const char *text)
+{
+    set_text(slot->last_words, sizeof(slot->last_words), text);
+}
+
 void board_observe(struct board_slot *slot, uint64_t microseconds)
 {
     double seconds = (double)microseconds / 1e6;

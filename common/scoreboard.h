@@ -60,6 +60,7 @@ struct board_slot {
     uint64_t started_ms;         /* clock_ms() at the fork */
     char pool[32];
     char rq_name[40]; /* a consumer's RQ worker name, so that its successor finds it */
+    char last_words[256]; /* why it gives up, written before it ends; "": nothing said */
     struct board_counters count;
     struct board_doing doing; /* under `sequence` */
 };
@@ -94,6 +95,7 @@ void board_begin(struct board_slot *slot, const char *id, const char *what,
                  uint64_t deadline_ms);
 void board_waiting(struct board_slot *slot, const char *waiting_on);
 void board_end(struct board_slot *slot);
+void board_last_words(struct board_slot *slot, const char *text);
 void board_observe(struct board_slot *slot,
                    uint64_t microseconds); /* a request's latency */
 

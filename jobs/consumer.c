@@ -25,6 +25,7 @@
 #define LEAVE_MARGIN_MS 1000 /* of the graceful timeout, for the last words to Redis */
 #define PG_CONNECTIONS  1
 #define PG_OVERFLOW     1
+#define PROOF_MS        5000
 
 /* One consumer a process. */
 static struct consumer consumer;
@@ -76,6 +77,33 @@ static void be_ready(struct consumer *c)
         return;
     c->is_ready = true;
     role_ready(c->context);
+}
+
+/* ---- the proof: what a new generation of consumers needs, tried out first ---- */
+
+static void prove(void *arg)
+{
+    static const char *const ping[] = { "PING" };
+    struct consumer *c = arg;
+    redisReply *reply = NULL;
+    int rc = pg_ping(c->services.pg, PROOF_MS);
+
+    if (rc < 0)
+        role_refuse(c->context, "database.url: %s",
+                    *pg_last_error(c->services.pg) ? pg_last_error(c->services.pg)
+                                                   : strerror(-rc));
+    rc = redis_call_argv_timeout(c->services.redis, &reply, PROOF_MS, 1, ping, NULL);
+    if (rc < 0)
+        role_refuse(c->context, "redis.url: %s",
+                    reply && reply->str ? reply->str : strerror(-rc));
+}
+
+static void start_cycle(struct consumer *c);
+
+static void proven(void *arg, enum task_outcome outcome)
+{
+    (void)outcome;
+    start_cycle(arg);
 }
 
 /* ---- the cycle ---- */
@@ -197,8 +225,6 @@ static void cycle(void *arg)
     if (c->job)
         consumer_run_job(c);
 }
-
-static void start_cycle(struct consumer *c);
 
 /* ---- leaving ---- */
 
@@ -433,7 +459,11 @@ int consumer_run(const struct role_context *context)
     consumer_wait_init(c);
     consumer_listen(c);
     start_timers(c);
-    start_cycle(c);
+    if (context->is_proof)
+        task_spawn(&(struct task_spec){
+            .name = "proof", .run = prove, .arg = c, .on_end = proven });
+    else
+        start_cycle(c);
     task_run_loop();
     close_services(c);
     return c->is_done ? ROLE_DONE : 0;

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@
 /* The duties, in the order that lets one turn do the most: what a stage makes
  * possible is done by those after it. */
 static uint64_t (*const duties[])(struct master *m) = {
-    services_turn, start_turn, watch_turn, pools_turn, stop_turn,
+    services_turn, start_turn, watch_turn, pools_turn, reload_turn, stop_turn,
 };
 
 /* Signals ------------------------------------------------------------------- */
@@ -37,7 +38,7 @@ static void on_child(struct master *m)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         if (!pools_reaped(m, pid, status) && !services_reaped(m, pid, status) &&
-            !start_reaped(m, pid, status))
+            !start_reaped(m, pid, status) && !reload_reaped(m, pid, status))
             log_debug("process %d ended: %s", (int)pid, status_text(status));
 }
 
@@ -211,9 +212,11 @@ void master_init(struct master *m, struct options *options, size_t slots)
     *m =
         (struct master){ .options = options, .pid = getpid(), .awake_since = clock_ms() };
     m->now = m->awake_since;
+    m->note =
+        mmap(NULL, NOTE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     m->board = board_new(slots);
     m->children = calloc(slots, sizeof(*m->children));
-    if (!m->board || !m->children)
+    if (!m->board || !m->children || m->note == MAP_FAILED)
         fatal("no memory for %zu processes' slots", slots);
     block_signals(&set);
     m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -234,7 +237,9 @@ void master_done(struct master *m)
     close(m->notify_fd);
     close(m->epoll_fd);
     board_free(m->board);
+    munmap(m->note, NOTE_BYTES);
     free(m->children);
+    free(m->reload.failure);
     if (m->pid_file)
         unlink(m->pid_file);
     free(m->pid_file);

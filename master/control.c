@@ -26,6 +26,8 @@ struct client {
     struct watch watch;
     struct control *control; /* NULL: this place is free */
     struct buf in, out;
+    bool is_waiting; /* for the reload under way to end; `report` is what it changes */
+    char *report;
 };
 
 struct control {
@@ -40,6 +42,7 @@ struct command {
     const char *words; /* "scale <pool> <count>": <x> stands for any word */
     /* False: refused. `text` is for people; `answer` may get a member "data". */
     bool (*run)(struct master *m, char *const words[], struct buf *text, cJSON *answer);
+    bool waits; /* the answer comes when the reload it began is over */
 };
 
 static bool run_reload(struct master *m, char *const words[], struct buf *text,
@@ -48,6 +51,14 @@ static bool run_reload(struct master *m, char *const words[], struct buf *text,
     (void)words;
     (void)answer;
     return reload(m, text);
+}
+
+static bool run_restart(struct master *m, char *const words[], struct buf *text,
+                        cJSON *answer)
+{
+    (void)words;
+    (void)answer;
+    return reload_restart(m, text);
 }
 
 /* "4", "+1", "-1", or "config" for what the configuration says. */
@@ -170,12 +181,15 @@ static bool run_status(struct master *m, char *const words[], struct buf *text,
 
 /* In the order `forkmark ctl --help` lists them. */
 static const struct command commands[] = {
-    { "status", run_status },
-    { "reload", run_reload },
-    { "scale <pool> <count>", run_scale },
-    { "stop", run_stop },
-    { "stop --quick", run_stop },
-    { "show config", run_show_config },
+    { .words = "status", .run = run_status },
+    { .words = "reload", .run = run_reload },
+    { .words = "reload --wait", .run = run_reload, .waits = true },
+    { .words = "restart --rolling", .run = run_restart },
+    { .words = "restart --rolling --wait", .run = run_restart, .waits = true },
+    { .words = "scale <pool> <count>", .run = run_scale },
+    { .words = "stop", .run = run_stop },
+    { .words = "stop --quick", .run = run_stop },
+    { .words = "show config", .run = run_show_config },
 };
 
 /* Whether the words are an instance of the pattern. */
@@ -221,10 +235,21 @@ static bool read_words(const cJSON *request, char *words[WORDS_MAX + 1],
     return count > 0;
 }
 
-static void answer(struct master *m, const char *line, struct buf *out)
+static void put_answer(cJSON *reply, bool is_ok, const char *text, struct buf *out)
 {
+    cJSON_AddBoolToObject(reply, "ok", is_ok);
+    cJSON_AddStringToObject(reply, "text", text);
+    char *printed = cJSON_PrintUnformatted(reply);
+    buf_addf(out, "%s\n", printed ? printed : "{\"ok\":false,\"text\":\"no memory\"}");
+    cJSON_free(printed);
+}
+
+/* False: the answer comes later. */
+static bool answer(struct master *m, struct client *client)
+{
+    const char *line = client->in.data;
     cJSON *request = cJSON_Parse(line), *reply = cJSON_CreateObject();
-    char *words[WORDS_MAX + 1], *printed;
+    char *words[WORDS_MAX + 1];
     struct buf text = BUF_HEAP;
     size_t count;
     bool is_ok = false;
@@ -236,17 +261,18 @@ static void answer(struct master *m, const char *line, struct buf *out)
 
         if (command)
             is_ok = command->run(m, words, &text, reply);
-        else
+        client->is_waiting = is_ok && command->waits && reload_is_busy(m);
+        if (!command)
             buf_addf(&text, "unknown command `%s`; see forkmark ctl --help\n", words[0]);
     }
-    cJSON_AddBoolToObject(reply, "ok", is_ok);
-    cJSON_AddStringToObject(reply, "text", buf_text(&text));
-    printed = cJSON_PrintUnformatted(reply);
-    buf_addf(out, "%s\n", printed ? printed : "{\"ok\":false,\"text\":\"no memory\"}");
-    cJSON_free(printed);
+    if (client->is_waiting)
+        client->report = strdup(buf_text(&text));
+    else
+        put_answer(reply, is_ok, buf_text(&text), &client->out);
     cJSON_Delete(reply);
     cJSON_Delete(request);
     buf_done(&text);
+    return !client->is_waiting;
 }
 
 /* Connections --------------------------------------------------------------- */
@@ -257,6 +283,9 @@ static void close_client(struct client *client)
     close(client->watch.fd);
     buf_done(&client->in);
     buf_done(&client->out);
+    free(client->report);
+    client->report = NULL;
+    client->is_waiting = false;
     client->control = NULL;
 }
 
@@ -299,8 +328,29 @@ static void on_client(struct watch *watch, uint32_t events)
     if (!end)
         return;
     *end = '\0';
-    answer(client->control->master, client->in.data, &client->out);
-    send_answer(client);
+    if (answer(client->control->master, client))
+        send_answer(client);
+}
+
+void control_reload_done(struct master *m, bool is_ok, const char *text)
+{
+    for (size_t i = 0; m->control && i < CLIENTS_MAX; i++) {
+        struct client *client = &m->control->clients[i];
+        struct buf both = BUF_HEAP;
+        cJSON *reply;
+
+        if (!client->control || !client->is_waiting)
+            continue;
+        reply = cJSON_CreateObject();
+        if (is_ok)
+            buf_adds(&both, client->report);
+        buf_adds(&both, text);
+        put_answer(reply, is_ok, buf_text(&both), &client->out);
+        cJSON_Delete(reply);
+        buf_done(&both);
+        client->is_waiting = false;
+        send_answer(client);
+    }
 }
 
 /* Only those who could end this process by a signal may command it. */
@@ -426,4 +476,17 @@ void control_close(struct master *m)
     free(control);
     m->control = NULL;
     m->control_path = NULL;
+}
+
+void control_moved(struct master *m)
+{
+    if (!m->control)
+        return;
+    char *path = control_path(m->options, &m->services.data, m->services.is_used);
+    if (strcmp(path, m->control_path) != 0 && rename(m->control_path, path) == 0) {
+        free(m->control_path);
+        m->control_path = path;
+        return;
+    }
+    free(path);
 }

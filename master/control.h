@@ -21,5 +21,10 @@ char *control_path(const struct options *options, const struct data *data,
 
 bool control_open(struct master *m, struct buf *error);
 void control_close(struct master *m); /* never opened is fine */
+/* The options may name another place for the socket: it moves there. */
+void control_moved(struct master *m);
+/* A reload is over: whoever waits for it is told, on top of what it was told to change.
+ */
+void control_reload_done(struct master *m, bool is_ok, const char *text);
 
 #endif

@@ -13,15 +13,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* A reload waits for the parsing child, which has ten seconds. */
+/* A reload waits for the parsing child, which has ten seconds. (A zero: for ever; it is
+ * for commands that wait until the last process has been replaced.) */
 #define ANSWER_SECONDS 30
 
 enum { CTL_DONE, CTL_REFUSED, CTL_NO_MASTER };
 
-static int connect_to(const char *path)
+static int connect_to(const char *path, bool waits)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    struct timeval wait = { .tv_sec = ANSWER_SECONDS };
+    struct timeval wait = { .tv_sec = waits ? 0 : ANSWER_SECONDS };
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0 || strlen(path) >= sizeof(address.sun_path)) {
@@ -70,6 +71,14 @@ static void send_words(int fd, const char *const *words)
     cJSON_Delete(request);
 }
 
+static bool has_word(const char *const *words, const char *wanted)
+{
+    for (; *words; words++)
+        if (strcmp(*words, wanted) == 0)
+            return true;
+    return false;
+}
+
 static cJSON *receive(int fd)
 {
     struct buf in = BUF_HEAP;
@@ -102,7 +111,7 @@ static int show(const cJSON *answer, int as_json)
 
 int ctl_run(const char *socket_path, const char *const *words, int as_json)
 {
-    int fd = connect_to(socket_path);
+    int fd = connect_to(socket_path, has_word(words, "--wait"));
 
     if (fd < 0) {
         fprintf(stderr, "forkmark ctl: no server answers at %s: %s\n", socket_path,

@@ -232,8 +232,23 @@ static int open_one(struct listeners *listeners, const struct address *address,
     return fd;
 }
 
-static bool add(struct listeners *listeners, const char *text, int port,
-                struct buf *error)
+static bool is_same(const struct address *a, const struct address *b)
+{
+    return a->length == b->length && memcmp(&a->as, &b->as, a->length) == 0;
+}
+
+/* Its socket in `listeners`, or -1. */
+static int find_fd(const struct listeners *listeners, const struct address *address)
+{
+    for (size_t i = 0; listeners && i < listeners->count; i++)
+        if (is_same(&listeners->addresses[i], address))
+            return listeners->fds[i];
+    return -1;
+}
+
+/* A socket of `now` is taken over; it may be NULL. */
+static bool add(struct listeners *listeners, const struct listeners *now,
+                const char *text, int port, struct buf *error)
 {
     struct address *address = &listeners->addresses[listeners->count];
 
@@ -243,34 +258,56 @@ static bool add(struct listeners *listeners, const char *text, int port,
     }
     if (!address_parse(text, port, address, error))
         return false;
-    int fd = open_one(listeners, address, error);
+    int fd = find_fd(now, address);
+    if (fd < 0)
+        fd = open_one(listeners, address, error);
     if (fd < 0)
         return false;
     listeners->fds[listeners->count++] = fd;
     return true;
 }
 
-bool listeners_open(struct listeners *listeners, const struct options *options,
-                    struct buf *error)
+static bool open_all(struct listeners *listeners, const struct listeners *now,
+                     const struct options *options, struct buf *error)
 {
     const struct conf_list *bind_to = &options->server.bind;
     int port = (int)options->server.port;
 
     listeners->count = 0;
     if (bind_to->count == 0)
-        return add(listeners, "0.0.0.0", port, error);
+        return add(listeners, now, "0.0.0.0", port, error);
     /* IPv4 first, so that an IPv6 socket knows whether it has the port to itself. */
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < bind_to->count; i++) {
             bool is_ipv6 = bind_to->items[i][0] == '[';
 
-            if (is_ipv6 != (round == 1) || add(listeners, bind_to->items[i], port, error))
-                continue;
-            listeners_close(listeners);
-            return false;
+            if (is_ipv6 == (round == 1) &&
+                !add(listeners, now, bind_to->items[i], port, error))
+                return false;
         }
     }
     return true;
+}
+
+bool listeners_open(struct listeners *listeners, const struct options *options,
+                    struct buf *error)
+{
+    if (open_all(listeners, NULL, options, error))
+        return true;
+    listeners_close(listeners);
+    return false;
+}
+
+bool listeners_renew(struct listeners *ret, const struct listeners *now,
+                     const struct options *options, struct buf *error)
+{
+    /* listen() on those that are open already only sets their backlog anew. */
+    if (open_all(ret, now, options, error) &&
+        listeners_start(ret, (int)options->server.backlog, error))
+        return true;
+    listeners_close_others(ret, now);
+    ret->count = 0;
+    return false;
 }
 
 bool listeners_start(struct listeners *listeners, int backlog, struct buf *error)
@@ -302,24 +339,85 @@ static void drop_syns(int fd)
         log_debug("no filter for the last connections: %s", strerror(errno));
 }
 
+static void shut_one(struct listeners *listeners, size_t i)
+{
+    if (listeners->addresses[i].as.any.sa_family == AF_UNIX)
+        unlink(listeners->addresses[i].as.un.sun_path);
+    else
+        drop_syns(listeners->fds[i]);
+}
+
+static void close_one(struct listeners *listeners, size_t i)
+{
+    close(listeners->fds[i]);
+    if (listeners->addresses[i].as.any.sa_family == AF_UNIX)
+        unlink(listeners->addresses[i].as.un.sun_path);
+}
+
 void listeners_shut(struct listeners *listeners)
 {
-    for (size_t i = 0; i < listeners->count; i++) {
-        if (listeners->addresses[i].as.any.sa_family == AF_UNIX)
-            unlink(listeners->addresses[i].as.un.sun_path);
-        else
-            drop_syns(listeners->fds[i]);
-    }
+    for (size_t i = 0; i < listeners->count; i++)
+        shut_one(listeners, i);
 }
 
 void listeners_close(struct listeners *listeners)
 {
-    for (size_t i = 0; i < listeners->count; i++) {
-        close(listeners->fds[i]);
-        if (listeners->addresses[i].as.any.sa_family == AF_UNIX)
-            unlink(listeners->addresses[i].as.un.sun_path);
-    }
+    for (size_t i = 0; i < listeners->count; i++)
+        close_one(listeners, i);
     listeners->count = 0;
+}
+
+bool listeners_have_others(const struct listeners *these, const struct listeners *kept)
+{
+    for (size_t i = 0; i < these->count; i++)
+        if (find_fd(kept, &these->addresses[i]) < 0)
+            return true;
+    return false;
+}
+
+void listeners_shut_others(struct listeners *gone, const struct listeners *kept)
+{
+    for (size_t i = 0; i < gone->count; i++)
+        if (find_fd(kept, &gone->addresses[i]) < 0)
+            shut_one(gone, i);
+}
+
+/* A name that was taken away comes back with a new socket only. */
+static void reopen_one(struct listeners *listeners, size_t i, int backlog)
+{
+    struct buf error = BUF_HEAP;
+    int none = 0;
+
+    if (listeners->addresses[i].as.any.sa_family != AF_UNIX) {
+        setsockopt(listeners->fds[i], SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none));
+        return;
+    }
+    int fd = open_one(listeners, &listeners->addresses[i], &error);
+    if (fd >= 0 && listen(fd, backlog) == 0) {
+        close(listeners->fds[i]);
+        listeners->fds[i] = fd;
+    } else {
+        log_error("%s cannot be opened again: %s", listeners->addresses[i].text,
+                  buf_text(&error));
+        if (fd >= 0)
+            close(fd);
+    }
+    buf_done(&error);
+}
+
+void listeners_reopen_others(struct listeners *gone, const struct listeners *kept,
+                             int backlog)
+{
+    for (size_t i = 0; i < gone->count; i++)
+        if (find_fd(kept, &gone->addresses[i]) < 0)
+            reopen_one(gone, i, backlog);
+}
+
+void listeners_close_others(struct listeners *gone, const struct listeners *kept)
+{
+    for (size_t i = 0; i < gone->count; i++)
+        if (find_fd(kept, &gone->addresses[i]) < 0)
+            close_one(gone, i);
 }
 
 void listeners_describe(const struct listeners *listeners, struct buf *out)

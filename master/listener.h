@@ -50,6 +50,20 @@ bool listeners_start(struct listeners *listeners, int backlog, struct buf *error
 void listeners_shut(struct listeners *listeners);
 void listeners_close(struct listeners *listeners);
 
+/*
+ * For a reload: the sockets of `options`, those that `now` has already taken over from
+ * it, the others bound and listening. False with the reason: nothing was left behind.
+ */
+bool listeners_renew(struct listeners *ret, const struct listeners *now,
+                     const struct options *options, struct buf *error);
+/* Shuts, and closes, the sockets of `gone` that `kept` does not have. */
+void listeners_shut_others(struct listeners *gone, const struct listeners *kept);
+/* They are needed after all: a reload that was rolled back. */
+void listeners_reopen_others(struct listeners *gone, const struct listeners *kept,
+                             int backlog);
+void listeners_close_others(struct listeners *gone, const struct listeners *kept);
+bool listeners_have_others(const struct listeners *these, const struct listeners *kept);
+
 /* "http://localhost:7860": where a person would look. In `out`. */
 void listeners_describe(const struct listeners *listeners, struct buf *out);
 

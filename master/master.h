@@ -9,6 +9,7 @@
 #ifndef FORKMARK_MASTER_MASTER_H
 #define FORKMARK_MASTER_MASTER_H
 
+#include "common/buf.h"
 #include "common/options.h"
 #include "common/scoreboard.h"
 #include "master/account.h"
@@ -42,6 +43,38 @@ enum stop_stage {
     STOP_SERVICES,
 };
 
+/* How far a reload is; see reload.c. */
+enum reload_stage {
+    RELOAD_NONE,
+    RELOAD_PROBE,   /* a short-lived child looks at the database */
+    RELOAD_PROOF,   /* one process of the new generation tries out what it needs */
+    RELOAD_ROLL,    /* one in, one out */
+    RELOAD_ON_TRIAL /* complete; may still be rolled back */
+};
+
+struct reload {
+    enum reload_stage stage;
+    bool is_restart;        /* `restart --rolling`: the options stay */
+    bool is_wanted;         /* asked for while one was under way: again after it */
+    struct options *next;   /* to become master.options; NULL in a restart */
+    struct options *former; /* what a rollback goes back to; NULL: none */
+    struct listeners next_listeners, former_listeners;
+    bool former_listeners_are_same;
+    bool has_shut;        /* former listeners that are not kept let nobody in any more */
+    bool needs_children;  /* of every pool */
+    bool has_other_work;  /* some consumer pool's, whose children alone are replaced */
+    bool needs_migration; /* the database is another one */
+    pid_t probe;
+    struct child *proof;
+    uint64_t deadline; /* of the proof, the linger, or the trial */
+    unsigned deaths;   /* of the new generation's processes since the commit */
+    struct buf report; /* what changes, one line each; then why it failed */
+    /* The last one's outcome, for `ctl status`. */
+    bool has_failed;
+    char *failure;
+    int64_t failed_unix;
+};
+
 struct master {
     const struct conf_input *input; /* what a reload reads again */
     struct options *options;
@@ -56,6 +89,8 @@ struct master {
     bool was_announced;  /* the "ready" line is written once */
 
     struct listeners listeners;
+    struct reload reload;
+    char *note; /* shared with short-lived children: what they have to say */
     struct services services;
     bool embedded[SERVICE_COUNT];
     struct control *control;
@@ -99,8 +134,27 @@ void watch_note_lateness(struct master *m); /* at the start of each turn */
 void stop_begin(struct master *m, bool quick);
 uint64_t stop_turn(struct master *m);
 
-/* reload.c: false: nothing changed, `report` says why; else it lists the changes. */
+/*
+ * reload.c. False: nothing changed, `report` says why; else it lists what changes, and
+ * reload_is_busy() until that is done, or has failed and left everything as it was.
+ */
 bool reload(struct master *m, struct buf *report);
+bool reload_restart(struct master *m, struct buf *report); /* every child anew */
+bool reload_is_busy(const struct master *m);
+uint64_t reload_turn(struct master *m);
+bool reload_reaped(struct master *m, pid_t pid, int status); /* the probe's end */
+void reload_child_died(struct master *m, struct child *child, int status);
+/* Whether the last process that has the former listeners may drain now. */
+bool reload_lets_last_go(struct master *m);
+void reload_abort(struct master *m, const char *why);
+
+/* probe.c: in a short-lived child; the reason of a failure is left in m->note. */
+enum { PROBE_GOOD, PROBE_FAILED, PROBE_AWAY };
+int probe_start(struct master *m, const struct options *options);
+int probe_reload(struct master *m, const struct options *options);
+/* Files this process may open; children inherit it. */
+bool budget_files(const struct options *options, struct buf *error);
+#define NOTE_BYTES 4096
 
 /* No turn needed before this: only an event. */
 #define NEVER UINT64_MAX

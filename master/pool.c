@@ -99,7 +99,8 @@ static const char *name_of(const struct master *m, const struct child *child)
 
 /* What a pool has, counted once a turn. */
 struct census {
-    int total;                     /* not draining */
+    int total; /* not draining, and no reload's proof */
+    int draining;
     int starting;                  /* of these, not ready yet */
     int old;                       /* of these, of an older generation */
     struct child *oldest, *newest; /* by number, the next to drain */
@@ -112,8 +113,12 @@ static struct census count_children(const struct master *m, const struct pool *p
     for (size_t i = 0; i < board_slots(m->board); i++) {
         struct child *child = &m->children[i];
 
-        if (!is_of(child, pool) || child->is_draining)
+        if (!is_of(child, pool) || child->is_proof)
             continue;
+        if (child->is_draining) {
+            census.draining++;
+            continue;
+        }
         census.total++;
         census.starting += !child->was_ready;
         if (!is_current(child)) {
@@ -130,6 +135,11 @@ static struct census count_children(const struct master *m, const struct pool *p
 int pool_running(const struct master *m, const struct pool *pool)
 {
     return count_children(m, pool).total;
+}
+
+int pool_old(const struct master *m, const struct pool *pool)
+{
+    return count_children(m, pool).old;
 }
 
 int pool_ready(const struct master *m, const struct pool *pool)
@@ -181,21 +191,23 @@ static struct orphaned orphan_take(struct pool *pool)
     return first;
 }
 
-/* One more child. False when there is no slot or no process to be had. */
-static bool start_child(struct master *m, struct pool *pool)
+/* One more child. NULL when there is no slot or no process to be had. */
+static struct child *start_child(struct master *m, struct pool *pool, unsigned generation,
+                                 bool is_proof)
 {
     int slot = board_take(m->board, pool->role->board, free_number(m, pool), pool->name);
 
     if (slot < 0) {
         log_warn("pool %s: no slot is free for one more process", pool->name);
         pool->fork_at = m->now + 1000;
-        return false;
+        return NULL;
     }
     struct child *child = &m->children[slot];
     *child = (struct child){
         .pool = pool,
-        .generation = pool->generation,
+        .generation = generation,
         .attempt = pool->failures,
+        .is_proof = is_proof,
     };
     child->predecessor = orphan_take(pool);
     pid_t pid = spawn_child(m, child, slot);
@@ -205,11 +217,17 @@ static bool start_child(struct master *m, struct pool *pool)
         orphan_add(pool, &child->predecessor);
         board_release(m->board, slot);
         pool->fork_at = m->now + 1000;
-        return false;
+        *child = (struct child){ 0 };
+        return NULL;
     }
     child->pid = pid;
     log_debug("%s started with pid %d", name_of(m, child), (int)pid);
-    return true;
+    return child;
+}
+
+struct child *pool_start_proof(struct master *m, struct pool *pool, unsigned generation)
+{
+    return start_child(m, pool, generation, true);
 }
 
 /*
@@ -237,10 +255,25 @@ static void note_ready(struct master *m, struct pool *pool)
             continue;
         child->was_ready = true;
         child->predecessor = (struct orphaned){ .rq_name = "" };
-        pool->failures = 0;
-        pool->fork_at = 0;
+        if (!child->is_proof) {
+            pool->failures = 0;
+            pool->fork_at = 0;
+        }
         log_debug("%s (pid %d) is ready", name_of(m, child), (int)child->pid);
     }
+}
+
+/*
+ * Memory never holds two full sets of workers: those that still drain count as well.
+ * (A consumer that finishes a long job does not hold up the others.)
+ */
+static bool has_room_to_roll(const struct pool *pool, const struct census *census)
+{
+    int most = 2 * pool->wanted - 1;
+
+    if (pool->role->finishes_jobs || census->draining == 0)
+        return true;
+    return census->total + census->draining + 1 <= most;
 }
 
 /*
@@ -251,12 +284,15 @@ static void roll(struct master *m, struct pool *pool, struct census *census)
 {
     if (!census->oldest || census->starting > 0)
         return;
-    if (census->total > pool->wanted)
+    if (census->total > pool->wanted) {
+        if (census->old == 1 && pool->role->has_listeners && !reload_lets_last_go(m))
+            return;
         child_drain(m, census->oldest, m->now);
-    else if (m->now >= pool->fork_at)
-        start_child(m, pool);
-    else
+    } else if (m->now >= pool->fork_at && has_room_to_roll(pool, census)) {
+        start_child(m, pool, pool->generation, false);
+    } else {
         return;
+    }
     *census = count_children(m, pool);
 }
 
@@ -275,7 +311,7 @@ static uint64_t balance(struct master *m, struct pool *pool)
         /* After young deaths one child alone shows whether it works again. */
         if (pool->failures > 0 && census.starting > 0)
             return NEVER;
-        if (!start_child(m, pool))
+        if (!start_child(m, pool, pool->generation, false))
             return pool->fork_at;
         census = count_children(m, pool);
     }
@@ -352,8 +388,7 @@ static bool is_done(int status)
     return WIFEXITED(status) && WEXITSTATUS(status) == ROLE_DONE;
 }
 
-/* It ended because it was told to, or as its pool says: no death, and no error. */
-static bool is_on_purpose(const struct child *child, int status)
+bool child_ended_on_purpose(const struct child *child, int status)
 {
     if (is_done(status))
         return true;
@@ -368,7 +403,7 @@ static void say_death(struct master *m, const struct child *child, int status)
     const char *when = child->was_ready ? "" : " before it was ready";
 
     board_read_doing(slot, &doing);
-    if (is_on_purpose(child, status))
+    if (child_ended_on_purpose(child, status))
         log_debug("%s (pid %d) ended", name_of(m, child), (int)child->pid);
     else if (doing.since_ms)
         log_error("%s (pid %d) died%s: %s, while at %s [%s]", name_of(m, child),
@@ -402,13 +437,14 @@ bool pools_reaped(struct master *m, pid_t pid, int status)
         note_ready(m, child->pool); /* it may have become so since the last turn */
         if (m->phase != PHASE_STOPPING || status != 0)
             say_death(m, child, status);
+        reload_child_died(m, child, status);
         if (child->pool->role->board == BOARD_CONSUMER)
             leave_orphans(child, slot);
         if (is_done(status) && !child->is_draining)
             note_done(m, child->pool);
-        else if (!child->was_ready && !child->is_draining)
+        else if (!child->was_ready && !child->is_draining && !child->is_proof)
             note_young_death(m, child);
-        if (!is_on_purpose(child, status) && !child->is_draining)
+        if (!child_ended_on_purpose(child, status) && !child->is_draining)
             board_shared(m->board)->restarts++;
         board_release(m->board, (int)i);
         *child = (struct child){ 0 };
@@ -483,10 +519,10 @@ static const struct pool_options *find_options(const struct options *options,
     return NULL;
 }
 
-static bool has_same_work(const struct options *before, const struct pool_options *was,
-                          const struct options *now, const struct pool_options *is)
+bool pool_has_same_work(const struct options *before, const struct pool_options *was,
+                        const struct options *now, const struct pool_options *is)
 {
-    if (!options_same_pool(was, is))
+    if (!options_same_pool(was, is) || !options_same_group(before, now, "jobs.functions"))
         return false;
     for (size_t i = 0; i < is->queues.count; i++) {
         const char *queue = is->queues.items[i];
@@ -511,19 +547,21 @@ void pools_configure(struct master *m, const struct options *before)
         if (!is) {
             pool_scale(m, pool, 0);
             pool->is_removed = true;
-        } else if (was && !has_same_work(before, was, now, is)) {
-            pool->generation++;
+        } else if (was && !pool_has_same_work(before, was, now, is) &&
+                   pool->generation == pool->former) {
+            pool->generation = m->generation + 1;
         }
     }
     configure(m, &role_worker, "web", conf_count_value(&now->server.workers));
     for (size_t i = 0; i < now->jobs.pool_count; i++)
         configure(m, &role_consumer, now->jobs.pools[i].name,
                   conf_count_value(&now->jobs.pools[i].consumers));
-    if (before && !options_same_group(before, now, "jobs.cron")) {
+    if (before && !(options_same_group(before, now, "jobs.cron") &&
+                    options_same_group(before, now, "jobs.functions"))) {
         struct pool *scheduler = pool_find(m, "scheduler");
 
-        if (scheduler)
-            scheduler->generation++;
+        if (scheduler && scheduler->generation == scheduler->former)
+            scheduler->generation = m->generation + 1;
     }
     configure(m, &role_scheduler, "scheduler", now->jobs.scheduler ? 1 : 0);
 }

@@ -31,7 +31,8 @@ struct pool {
     char name[32];       /* "web", "default", "scheduler" */
     int configured;      /* by the configuration */
     int wanted;          /* the same, unless an operator scaled it */
-    unsigned generation; /* children of an older one are replaced, one in, one out */
+    unsigned generation; /* children of another one are replaced, one in, one out */
+    unsigned former;     /* the one before the last reload, to which it may go back */
     unsigned failures;   /* rounds of young deaths without a ready child */
     uint64_t fork_at;    /* not before this */
     /* RQ worker names of consumers that died; each new consumer inherits one and
@@ -48,9 +49,10 @@ struct child {
     unsigned attempt;    /* the pool's failures at its fork */
     bool was_ready;
     bool is_draining;
-    bool was_killed;             /* by watch.c; said already */
-    bool has_overrun;            /* that was the reason: its job, past its time */
-    uint64_t kill_at;            /* must have ended by then; 0: no limit */
+    bool is_proof;    /* belongs to nobody yet: a reload's first, see reload.c */
+    bool was_killed;  /* by watch.c; said already */
+    bool has_overrun; /* that was the reason: its job, past its time */
+    uint64_t kill_at; /* must have ended by then; 0: no limit */
     struct orphaned predecessor; /* whose job it was to take back */
 };
 
@@ -58,9 +60,15 @@ struct child {
 struct pool *pool_add(struct master *m, const struct role *role, const char *name,
                       int wanted);
 struct pool *pool_find(struct master *m, const char *name);
-/* The pools of the options: new ones made, missing ones drained, counts taken over.
- * A count an operator set stays, unless the configured one changed meanwhile. */
+/*
+ * The pools of the options: new ones made, missing ones drained, counts taken over.
+ * A count an operator set stays, unless the configured one changed meanwhile. Those
+ * whose work changed belong to generation master.generation + 1, see reload.c.
+ */
 void pools_configure(struct master *m, const struct options *before);
+/* Whether consumers of the pool, before and now, would do the same things. */
+bool pool_has_same_work(const struct options *before, const struct pool_options *was,
+                        const struct options *now, const struct pool_options *is);
 
 /* 0, or -ENOSPC when the scoreboard has no room for so many. */
 int pool_scale(struct master *m, struct pool *pool, int wanted);
@@ -80,11 +88,18 @@ uint64_t pool_pause_ms(unsigned failures);
 /* "worker 3", "consumer default 1", "scheduler". */
 void child_title(const struct pool *pool, int number, char *text, size_t room);
 void child_drain(struct master *m, struct child *child, uint64_t now);
+/* It was told to, or its pool says so: no death, and no error. */
+bool child_ended_on_purpose(const struct child *child, int status);
+
+/* One more child, with the options of the reload under way; NULL: not possible. */
+struct child *pool_start_proof(struct master *m, struct pool *pool, unsigned generation);
+/* Children of a generation that is not the pool's: what a roll has yet to replace. */
+int pool_old(const struct master *m, const struct pool *pool);
 
 /* spawn.c: forks the child of that slot. Its pid, or a negative errno. */
 pid_t spawn_child(struct master *m, struct child *child, int slot);
 /* The same surroundings for something short: its exit status is run()'s. */
-pid_t spawn_short(struct master *m, const char *name,
-                  int (*run)(const struct options *options));
+pid_t spawn_short(struct master *m, const char *name, const struct options *options,
+                  int (*run)(struct master *m, const struct options *options));
 
 #endif

@@ -161,6 +161,8 @@ static void open_all(struct master *m, struct setup *setup)
     if (!listeners_open(&m->listeners, m->options, &error) || !control_open(m, &error))
         fatal("%s", buf_text(&error));
     write_pid_file(m, m->options->server.pid_file);
+    if (!budget_files(m->options, &error))
+        log_warn("%s", buf_text(&error));
     buf_done(&error);
 }
 

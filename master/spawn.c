@@ -60,7 +60,8 @@ static void close_others(int *keep, size_t count)
     close_range(from, ~0U, 0);
 }
 
-static void leave_descriptors(struct master *m, const struct role *role)
+static void leave_descriptors(struct master *m, const struct role *role,
+                              const struct listeners *listeners)
 {
     int keep[LISTENERS_MAX + 2];
     size_t count = 0;
@@ -68,8 +69,8 @@ static void leave_descriptors(struct master *m, const struct role *role)
     keep[count++] = log_fd();
     keep[count++] = m->notify_fd;
     if (role->has_listeners)
-        for (size_t i = 0; i < m->listeners.count; i++)
-            keep[count++] = m->listeners.fds[i];
+        for (size_t i = 0; i < listeners->count; i++)
+            keep[count++] = listeners->fds[i];
     close_others(keep, count);
 }
 
@@ -108,27 +109,43 @@ static struct account account_of(struct master *m, const struct pool_options *po
     return account;
 }
 
+/* A start that cannot work leaves its reason where the master finds it. */
+static struct board_slot *own_slot;
+
+static void leave_last_words(const char *reason)
+{
+    board_last_words(own_slot, reason);
+}
+
 _Noreturn static void be_child(struct master *m, struct child *child,
                                struct board_slot *slot)
 {
     const struct role *role = child->pool->role;
     char name[48], title[64];
+    bool is_new = child->is_proof && m->reload.next;
+    const struct options *options = is_new ? m->reload.next : m->options;
+    const struct listeners *listeners =
+        is_new ? &m->reload.next_listeners : &m->listeners;
     struct role_context context = {
-        .options = m->options,
+        .options = options,
         .board = m->board,
         .slot = slot,
-        .listeners = role->has_listeners ? m->listeners.fds : NULL,
-        .listener_count = role->has_listeners ? m->listeners.count : 0,
-        .pool = role->board == BOARD_CONSUMER ? pool_options_of(m->options, child->pool)
-                                              : NULL,
+        .listeners = role->has_listeners ? listeners->fds : NULL,
+        .listener_count = role->has_listeners ? listeners->count : 0,
+        .pool =
+            role->board == BOARD_CONSUMER ? pool_options_of(options, child->pool) : NULL,
         .notify_fd = m->notify_fd,
+        .is_proof = child->is_proof,
     };
+
+    own_slot = slot;
+    log_on_fatal(leave_last_words);
     struct account account = account_of(m, context.pool);
 
     memcpy(context.predecessor, child->predecessor.rq_name, sizeof(context.predecessor));
     context.predecessor_overran = child->predecessor.has_overrun;
     setsid();
-    leave_descriptors(m, role);
+    leave_descriptors(m, role, listeners);
     child_title(child->pool, slot->number, name, sizeof(name));
     log_set_process(name);
     snprintf(title, sizeof(title), "forkmark: %s", name);
@@ -153,8 +170,16 @@ pid_t spawn_child(struct master *m, struct child *child, int slot)
     return pid;
 }
 
-_Noreturn static void be_short(struct master *m, const char *name,
-                               int (*run)(const struct options *options))
+static char *own_note;
+
+static void leave_note(const char *reason)
+{
+    snprintf(own_note, NOTE_BYTES, "%s", reason);
+}
+
+_Noreturn static void
+be_short(struct master *m, const char *name, const struct options *options,
+         int (*run)(struct master *m, const struct options *options))
 {
     int keep[] = { log_fd() };
     char title[64];
@@ -167,15 +192,18 @@ _Noreturn static void be_short(struct master *m, const char *name,
     account_become(&m->account);
     die_with_master(m->pid);
     reset_signals();
-    exit(run(m->options));
+    own_note = m->note;
+    log_on_fatal(leave_note);
+    exit(run(m, options));
 }
 
-pid_t spawn_short(struct master *m, const char *name,
-                  int (*run)(const struct options *options))
+pid_t spawn_short(struct master *m, const char *name, const struct options *options,
+                  int (*run)(struct master *m, const struct options *options))
 {
+    m->note[0] = '\0';
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0)
-        be_short(m, name, run);
+        be_short(m, name, options, run);
     return pid < 0 ? -errno : pid;
 }

@@ -8,43 +8,22 @@
 #include "common/log.h"
 #include "jobs/redis_check.h"
 #include "master/master.h"
-#include "sql/migrate.h"
-#include <libpq-fe.h>
 #include <sys/wait.h>
 
 /* The database may come up after this server: wait so long for it. */
 #define PATIENCE_MS    30000
 #define RETRY_EVERY_MS 1000
 
-enum { MIGRATED, MIGRATION_FAILED, DATABASE_AWAY };
-
-static const char *migration_url(const struct options *options)
-{
-    return *options->database.migrate_url ? options->database.migrate_url
-                                          : options->database.url;
-}
-
-/* In the short-lived child: libpq is not for the master itself. */
-static int migrate(const struct options *options)
-{
-    const char *const names[] = { "dbname", "connect_timeout", NULL };
-    const char *const values[] = { migration_url(options), "5", NULL };
-    struct buf error = BUF_HEAP;
-    PGPing state = PQpingParams(names, values, 1);
-
-    if (state == PQPING_NO_RESPONSE || state == PQPING_REJECT)
-        return DATABASE_AWAY;
-    int rc = migrate_run(migration_url(options), &error);
-    if (rc < 0)
-        log_error("%s", buf_text(&error));
-    buf_done(&error);
-    return rc < 0 ? MIGRATION_FAILED : MIGRATED;
-}
-
 static void give_up(struct master *m)
 {
     m->exit_status = 1;
     stop_begin(m, true);
+}
+
+static int check_redis(struct master *m, const struct options *options)
+{
+    (void)m;
+    return redis_check_log(options);
 }
 
 static void start_serving(struct master *m)
@@ -55,7 +34,7 @@ static void start_serving(struct master *m)
         m->phase = PHASE_SERVING;
         pools_configure(m, NULL);
         /* Whether its Redis keeps jobs: a matter of warnings, nobody waits for it. */
-        if (spawn_short(m, "check", redis_check_log) < 0)
+        if (spawn_short(m, "check", m->options, check_redis) < 0)
             log_warn("the queue's Redis could not be looked at");
     } else {
         log_error("%s", buf_text(&error));
@@ -86,13 +65,13 @@ bool start_reaped(struct master *m, pid_t pid, int status)
     m->migration = 0;
     if (m->phase != PHASE_MIGRATE)
         return true;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == MIGRATED) {
+    if (WIFEXITED(status) && WEXITSTATUS(status) == PROBE_GOOD) {
         start_serving(m);
-    } else if (WIFEXITED(status) && WEXITSTATUS(status) == DATABASE_AWAY) {
+    } else if (WIFEXITED(status) && WEXITSTATUS(status) == PROBE_AWAY) {
         database_away(m);
     } else {
-        log_error("the database is not at this program's schema (%s)",
-                  status_text(status));
+        log_error("the database cannot be used: %s",
+                  *m->note ? m->note : status_text(status));
         give_up(m);
     }
     return true;
@@ -127,7 +106,7 @@ uint64_t start_turn(struct master *m)
     if (m->phase == PHASE_MIGRATE && !m->migration) {
         if (m->now < m->migration_at)
             return m->migration_at;
-        pid_t pid = spawn_short(m, "migrate", migrate);
+        pid_t pid = spawn_short(m, "migrate", m->options, probe_start);
         if (pid > 0)
             m->migration = pid;
         else

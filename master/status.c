@@ -102,6 +102,27 @@ static void add_services(cJSON *status, struct master *m)
     }
 }
 
+static const char *const stages[] = {
+    [RELOAD_NONE] = "",
+    [RELOAD_PROBE] = "looking at the database",
+    [RELOAD_PROOF] = "proving the first process of the new generation",
+    [RELOAD_ROLL] = "one in, one out",
+    [RELOAD_ON_TRIAL] = "on trial",
+};
+
+static void add_reload(cJSON *status, struct master *m)
+{
+    cJSON *row = cJSON_AddObjectToObject(status, "reload");
+
+    cJSON_AddStringToObject(row, "stage", stages[m->reload.stage]);
+    cJSON_AddNumberToObject(row, "generation", m->generation);
+    if (!m->reload.has_failed)
+        return;
+    cJSON_AddStringToObject(row, "failure", m->reload.failure);
+    cJSON_AddNumberToObject(row, "failed_seconds_ago",
+                            (double)(clock_unix() - m->reload.failed_unix));
+}
+
 cJSON *status_json(struct master *m)
 {
     cJSON *status = cJSON_CreateObject();
@@ -120,6 +141,7 @@ cJSON *status_json(struct master *m)
     cJSON_AddNumberToObject(status, "kills", (double)shared->kills);
     cJSON_AddNumberToObject(status, "reloads", (double)shared->reloads);
     cJSON_AddNumberToObject(status, "reload_failures", (double)shared->reload_failures);
+    add_reload(status, m);
     add_services(status, m);
     cJSON *pools = cJSON_AddArrayToObject(status, "pools");
     for (size_t i = 0; i < m->pool_count; i++)
@@ -201,6 +223,20 @@ static void add_pool(const cJSON *pool, bool is_last, struct buf *out)
     }
 }
 
+static void add_reload_text(const cJSON *reload, struct buf *out)
+{
+    const char *failure = text(reload, "failure");
+
+    if (*text(reload, "stage"))
+        buf_addf(out, "reload: %s\n", text(reload, "stage"));
+    if (!*failure)
+        return;
+    buf_adds(out, "the last reload failed ");
+    add_age(out, number(reload, "failed_seconds_ago"));
+    buf_addf(out, " ago: %s%s", failure,
+             failure[strlen(failure) - 1] == '\n' ? "" : "\n");
+}
+
 void status_text_tree(const cJSON *status, struct buf *out)
 {
     const cJSON *row;
@@ -211,6 +247,7 @@ void status_text_tree(const cJSON *status, struct buf *out)
     buf_addf(out, "\n%.0f restarts, %.0f kills, %.0f reloads (%.0f failed)\n",
              number(status, "restarts"), number(status, "kills"),
              number(status, "reloads"), number(status, "reload_failures"));
+    add_reload_text(cJSON_GetObjectItemCaseSensitive(status, "reload"), out);
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(status, "services"))
     {
         buf_addf(out, "├─ %-24s pid %-7.0f %s\n", text(row, "name"), number(row, "pid"),

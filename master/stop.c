@@ -51,6 +51,7 @@ void stop_begin(struct master *m, bool quick)
     if (m->stop == STOP_SERVICES || (m->stop != STOP_NONE && m->stop_is_quick))
         return;
     log_info("stopping%s: %zu children", quick ? " quickly" : "", pools_left(m));
+    reload_abort(m, "the server is stopping\n");
     if (m->migration)
         kill(m->migration, SIGKILL); /* its transaction is rolled back */
     if (m->phase == PHASE_SERVING)

@@ -17,14 +17,13 @@
 #include "worker/client_ip.h"
 #include "worker/headers.h"
 #include "worker/http.h"
+#include "worker/proof.h"
 #include "worker/router.h"
 #include "worker/server.h"
 #include "worker/stream.h"
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 /* How often a drain looks whether everyone has gone. */
 #define DRAIN_LOOK_MS 20
@@ -41,22 +40,6 @@ static struct {
 } worker;
 
 /* ---- boot ---- */
-
-/* 10,000 streams need 10,000 descriptors; the soft limit is often 1024. */
-static void raise_descriptor_limit(const struct options *options)
-{
-    struct rlimit limit;
-    rlim_t wanted = (rlim_t)options->server.worker_connections + 256;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
-        return;
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
-        log_warn("server.worker_connections is %lld, but this process may open only "
-                 "%llu descriptors (ulimit -n)",
-                 (long long)options->server.worker_connections,
-                 (unsigned long long)limit.rlim_cur);
-}
 
 static void open_services(struct server *server)
 {
@@ -132,7 +115,8 @@ static void drain(void *arg)
     log_info("draining: %zu connections, %zu event streams",
              http_connections(server->http), hub_count(server->hub));
     worker.drain_until = clock_ms() + drain_time(server->options);
-    accept_stop(worker.accept);
+    if (worker.accept) /* none yet: the proof was called off */
+        accept_stop(worker.accept);
     http_drain(server->http);
     hub_close_all(server->hub);
     uv_timer_init(task_loop(), &worker.drain);
@@ -147,6 +131,12 @@ static void quick(void *arg)
 
 /* ---- the role ---- */
 
+static void serve(void)
+{
+    worker.accept = accept_new(&worker.server);
+    role_ready(worker.server.role);
+}
+
 int worker_run(const struct role_context *context)
 {
     struct server *server = &worker.server;
@@ -157,7 +147,6 @@ int worker_run(const struct role_context *context)
     server->slot = context->slot;
 
     signal(SIGPIPE, SIG_IGN); /* a client that left is an error of its write */
-    raise_descriptor_limit(context->options);
     task_runtime_init();
     json_init();
     payload_configure(context->options->jobs.serializer,
@@ -167,8 +156,10 @@ int worker_run(const struct role_context *context)
     server->http = http_new(server);
     server->hub = hub_new(server);
     role_watch(context, drain, quick, server);
-    worker.accept = accept_new(server);
-    role_ready(context);
+    if (context->is_proof)
+        proof_start(server, serve);
+    else
+        serve();
 
     task_run_loop();
 

@@ -163,6 +163,11 @@ class Stack:
         return subprocess.run([BINARY, "ctl", "--config", self.config, *arguments],
                               capture_output=True, text=True, timeout=60, check=False)
 
+    def ctl_at(self, *arguments):
+        """The same without reading the configuration, which may be a bad one."""
+        return subprocess.run([BINARY, "ctl", "--socket", f"{self.folder}/control", *arguments],
+                              capture_output=True, text=True, timeout=120, check=False)
+
     def sql(self, statement, *arguments):
         with closing(self.postgres.connect(self.database)) as connection:
             with connection.cursor() as cursor:

@@ -1,0 +1,207 @@
+/*
+ * probe.c - what a short-lived child finds out about the database: does it answer, is
+ * it at this program's schema, and has it room for the connections of all processes?
+ *
+ * libpq is not for the master itself. What there is to say stands in m->note.
+ */
+#include "common/buf.h"
+#include "common/log.h"
+#include "master/master.h"
+#include "queries.h"
+#include "sql/migrate.h"
+#include <errno.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* Per process; see worker.c, consumer.c and scheduler.c. */
+#define CONSUMER_BASE      1
+#define CONSUMER_OVERFLOW  1
+#define SCHEDULER_BASE     2
+#define SCHEDULER_OVERFLOW 1
+/* Of a worker's descriptors, beside its connections: pools, Redis, logs, libraries. */
+#define FILES_ASIDE 256
+
+static const char *migration_url(const struct options *options)
+{
+    return *options->database.migrate_url ? options->database.migrate_url
+                                          : options->database.url;
+}
+
+static void note(struct master *m, const char *text)
+{
+    snprintf(m->note, NOTE_BYTES, "%s", text);
+}
+
+/* ---- connections ---- */
+
+struct budget {
+    int64_t workers, consumers, schedulers; /* processes, one worker more for a roll */
+    int64_t base, overflow;
+};
+
+/* What an operator scaled counts, unless the file changes at the same time. */
+static int processes(struct master *m, const char *name, int configured)
+{
+    const struct pool *pool = pool_find(m, name);
+
+    return pool && pool->configured == configured ? pool->wanted : configured;
+}
+
+static struct budget add_up(struct master *m, const struct options *options)
+{
+    struct budget sum = { .schedulers = options->jobs.scheduler };
+
+    sum.workers = processes(m, "web", conf_count_value(&options->server.workers));
+    sum.workers += sum.workers > 0;
+    for (size_t i = 0; i < options->jobs.pool_count; i++)
+        sum.consumers += processes(m, options->jobs.pools[i].name,
+                                   conf_count_value(&options->jobs.pools[i].consumers));
+    sum.base = sum.workers * options->database.pool_size + sum.consumers * CONSUMER_BASE +
+               sum.schedulers * SCHEDULER_BASE;
+    sum.overflow = sum.workers * options->database.max_overflow +
+                   sum.consumers * CONSUMER_OVERFLOW +
+                   sum.schedulers * SCHEDULER_OVERFLOW;
+    return sum;
+}
+
+static void spell_out(const struct budget *sum, int64_t per_worker, int64_t per_consumer,
+                      int64_t per_scheduler, struct buf *out)
+{
+    buf_addf(out,
+             "%lld workers (one more while they are replaced) x %lld + %lld "
+             "consumers x %lld",
+             (long long)sum->workers, (long long)per_worker, (long long)sum->consumers,
+             (long long)per_consumer);
+    if (sum->schedulers)
+        buf_addf(out, " + scheduler %lld", (long long)per_scheduler);
+}
+
+/* The server's room, or -1: it cannot be asked. */
+static int64_t ask_room(const struct options *options, struct buf *error)
+{
+    const char *const names[] = { "connect_timeout", "dbname", "application_name", NULL };
+    const char *const values[] = { "5", options->database.url, "forkmark probe", NULL };
+    PGconn *connection = PQconnectdbParams(names, values, 1);
+    PGresult *result = NULL;
+    int64_t room = -1;
+
+    if (PQstatus(connection) == CONNECTION_OK)
+        result = PQexec(connection, sql_server_room.text);
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
+        room = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    } else {
+        const char *why = PQerrorMessage(connection);
+
+        buf_add(error, why, strcspn(why, "\n"));
+    }
+    PQclear(result);
+    PQfinish(connection);
+    return room;
+}
+
+/* False: the base connections alone are more than the server takes. */
+static bool check_connections(struct master *m, const struct options *options,
+                              struct buf *error)
+{
+    struct budget sum = add_up(m, options);
+    struct buf why = BUF_HEAP;
+
+    /* A pooler's clients are not the server's connections. */
+    if (*options->database.pooler_url)
+        return true;
+    int64_t room = ask_room(options, &why);
+    if (room < 0) {
+        log_warn("max_connections of the database is not known: %s", buf_text(&why));
+    } else if (sum.base > room) {
+        buf_addf(error, "the processes keep %lld connections to the database open (",
+                 (long long)sum.base);
+        spell_out(&sum, options->database.pool_size, CONSUMER_BASE, SCHEDULER_BASE,
+                  error);
+        buf_addf(error,
+                 "), but its max_connections leaves %lld: fewer processes, a smaller "
+                 "database.pool_size, or a larger max_connections",
+                 (long long)room);
+    } else if (sum.base + sum.overflow > room) {
+        spell_out(&sum, options->database.pool_size + options->database.max_overflow,
+                  CONSUMER_BASE + CONSUMER_OVERFLOW, SCHEDULER_BASE + SCHEDULER_OVERFLOW,
+                  &why);
+        log_warn("at the height of load the processes open %lld connections to the "
+                 "database (%s), but its max_connections leaves %lld: some will wait",
+                 (long long)(sum.base + sum.overflow), buf_text(&why), (long long)room);
+    }
+    buf_done(&why);
+    return error->length == 0;
+}
+
+static int judge(struct master *m, const struct options *options)
+{
+    struct buf error = BUF_HEAP;
+    bool is_good = check_connections(m, options, &error);
+
+    if (!is_good)
+        note(m, buf_text(&error));
+    buf_done(&error);
+    return is_good ? PROBE_GOOD : PROBE_FAILED;
+}
+
+/* ---- the schema ---- */
+
+static int migrate(struct master *m, const struct options *options)
+{
+    struct buf error = BUF_HEAP;
+    int rc = migrate_run(migration_url(options), &error);
+
+    if (rc < 0)
+        note(m, buf_text(&error));
+    buf_done(&error);
+    return rc < 0 ? PROBE_FAILED : PROBE_GOOD;
+}
+
+int probe_start(struct master *m, const struct options *options)
+{
+    const char *const names[] = { "dbname", "connect_timeout", NULL };
+    const char *const values[] = { migration_url(options), "5", NULL };
+    PGPing state = PQpingParams(names, values, 1);
+
+    if (state == PQPING_NO_RESPONSE || state == PQPING_REJECT)
+        return PROBE_AWAY;
+    int status = migrate(m, options);
+    return status == PROBE_GOOD ? judge(m, options) : status;
+}
+
+int probe_reload(struct master *m, const struct options *options)
+{
+    int status = m->reload.needs_migration ? migrate(m, options) : PROBE_GOOD;
+
+    return status == PROBE_GOOD ? judge(m, options) : status;
+}
+
+/* ---- files ---- */
+
+bool budget_files(const struct options *options, struct buf *error)
+{
+    rlim_t connections = (rlim_t)options->server.worker_connections;
+    rlim_t wanted = connections + FILES_ASIDE;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+        return true;
+    if (limit.rlim_max < wanted) {
+        struct rlimit more = { .rlim_cur = wanted, .rlim_max = wanted };
+
+        /* A privileged master may go beyond what it was given. */
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+            return true;
+        buf_addf(error,
+                 "a worker needs %llu descriptors (server.worker_connections %llu + %d), "
+                 "but this process may open only %llu: see ulimit -n, LimitNOFILE",
+                 (unsigned long long)wanted, (unsigned long long)connections, FILES_ASIDE,
+                 (unsigned long long)limit.rlim_max);
+        return false;
+    }
+    limit.rlim_cur = wanted;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
