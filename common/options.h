@@ -78,19 +78,22 @@ struct cron_options {
 
 struct options {
     struct {
-        struct conf_count workers;  /* HTTP workers. WEB_CONCURRENCY */
-        struct conf_list bind;      /* "0.0.0.0:7860", "[::]:7860", "unix:/path" */
-        int64_t port;               /* PORT; used where bind names none */
-        int64_t backlog;            /* 1024 */
-        int64_t worker_connections; /* 1000 per worker */
-        uint64_t connection_memory; /* 16 KiB: libmicrohttpd's per connection */
-        uint64_t keepalive;         /* 5 s, idle connections */
-        uint64_t request_timeout;   /* 30 s: a request's deadline */
-        uint64_t header_timeout;    /* 10 s to send the head */
-        uint64_t body_timeout;      /* 30 s to send the body */
-        uint64_t timeout;           /* 30 s: a worker silent so long is killed */
-        uint64_t graceful_timeout;  /* 30 s */
-        uint64_t body_limit;        /* 1 MiB */
+        struct conf_count workers;   /* HTTP workers. WEB_CONCURRENCY */
+        struct conf_list bind;       /* "0.0.0.0:7860", "[::]:7860", "unix:/path" */
+        int64_t port;                /* PORT; used where bind names none */
+        int64_t backlog;             /* 1024 */
+        int64_t worker_connections;  /* 1000 per worker */
+        uint64_t connection_memory;  /* 16 KiB: libmicrohttpd's per connection */
+        uint64_t keepalive;          /* 5 s, idle connections */
+        uint64_t request_timeout;    /* 30 s: a request's deadline */
+        uint64_t header_timeout;     /* 10 s to send the head */
+        uint64_t body_timeout;       /* 30 s to send the body */
+        uint64_t timeout;            /* 30 s: a worker silent so long is killed */
+        uint64_t graceful_timeout;   /* 30 s */
+        int64_t max_requests;        /* a worker is replaced after so many; 0: never */
+        int64_t max_requests_jitter; /* up to so many more */
+        uint64_t max_rss;    /* a worker with more memory is replaced; 0: none is */
+        uint64_t body_limit; /* 1 MiB */
         char *user,
             *group;     /* dropped to when started as root; "" = nobody-like default */
         char *pid_file; /* "" = none */
@@ -172,6 +175,7 @@ struct options {
         int64_t failure_ttl;     /* 31536000 s */
         uint64_t heartbeat;      /* 30 s */
         uint64_t kill_grace;     /* 5 s past a job's timeout */
+        uint64_t max_rss;        /* a consumer with more memory is replaced; 0: none is */
         int64_t max_deliveries;  /* 3 */
         bool redeliver;          /* true */
         bool test_functions;     /* forkmark.test.* */

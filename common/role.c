@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/task.h"
 #include <assert.h>
+#include <execinfo.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,6 +53,63 @@ void role_refuse(const struct role_context *context, const char *format, ...)
     log_error("%s", reason);
     board_last_words(context->slot, reason);
     _exit(1);
+}
+
+void role_worn(const struct role_context *context)
+{
+    if (atomic_exchange(&context->slot->is_worn, 1) == 0)
+        tell_master(context);
+}
+
+/* Reports ------------------------------------------------------------------- */
+
+/* A stack of its own: the one in use may be what overflowed. */
+static char report_stack[64 * 1024];
+
+static void (*describe_now)(struct board_doing *at_last);
+
+void role_on_report(void (*describe)(struct board_doing *at_last))
+{
+    describe_now = describe;
+}
+
+/*
+ * The stack goes into shared memory, for the master to print: it was forked from the
+ * same image, so that the addresses mean the same there, and nothing here allocates.
+ */
+static void on_report(int signum)
+{
+    struct board_slot *slot = watch.context->slot;
+    int count = backtrace(slot->frames, BOARD_FRAMES);
+
+    if (describe_now)
+        describe_now(&slot->at_last);
+    atomic_store(&slot->frame_count, count);
+    if (signum == SIGUSR2) /* asked by the master: nothing else is left to say */
+        kill(getpid(), SIGKILL);
+    raise(signum); /* SA_RESETHAND: now for good */
+}
+
+static const int report_signals[] = {
+    SIGUSR2, SIGABRT,
+#ifndef FORKMARK_DEBUG /* the sanitizers have reports of their own */
+    SIGSEGV, SIGBUS,  SIGILL, SIGFPE,
+#endif
+};
+
+static void watch_reports(void)
+{
+    struct sigaction action = { .sa_handler = on_report,
+                                .sa_flags = (int)(SA_ONSTACK | SA_RESETHAND) };
+    void *warm[1];
+
+    /* The first call loads a library, which no signal handler could do. */
+    backtrace(warm, 1);
+    sigaltstack(&(stack_t){ .ss_sp = report_stack, .ss_size = sizeof(report_stack) },
+                NULL);
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof(report_signals) / sizeof(report_signals[0]); i++)
+        sigaction(report_signals[i], &action, NULL);
 }
 
 static void on_beat(uv_timer_t *timer)
@@ -105,6 +163,7 @@ void role_watch(const struct role_context *context, void (*drain)(void *arg),
     watch.arg = arg;
 
     board_beat(context->slot);
+    watch_reports();
     uv_timer_init(task_loop(), &watch.beat);
     uv_timer_start(&watch.beat, on_beat, BEAT_MS, BEAT_MS);
     uv_unref((uv_handle_t *)&watch.beat);

@@ -37,6 +37,16 @@ struct role_context {
     bool predecessor_overran; /* killed, since its job had overrun its time */
 };
 
+/*
+ * In the signal handler that reports a hang or a crash: fills in what the process is at
+ * this very moment, better than board_begin() knows it. Plain copies only.
+ */
+void role_on_report(void (*describe)(struct board_doing *at_last));
+
+/* Its share of work is done (server.max_requests): the master replaces it, and drains
+ * it once the replacement serves. */
+void role_worn(const struct role_context *context);
+
 /* State READY, and the master told. */
 void role_ready(const struct role_context *context);
 

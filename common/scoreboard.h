@@ -50,6 +50,8 @@ struct board_counters {
     _Atomic uint64_t pg_waits, pg_in_use, cache_hits, cache_misses;
 };
 
+#define BOARD_FRAMES 32
+
 struct board_slot {
     _Alignas(64) _Atomic uint32_t sequence;
     _Atomic int32_t state; /* enum board_state */
@@ -61,8 +63,14 @@ struct board_slot {
     char pool[32];
     char rq_name[40]; /* a consumer's RQ worker name, so that its successor finds it */
     char last_words[256]; /* why it gives up, written before it ends; "": nothing said */
+    _Atomic uint32_t is_worn; /* it has done its share: to be replaced */
     struct board_counters count;
     struct board_doing doing; /* under `sequence` */
+    /* By its signal handler when it crashes or is asked: its stack, and what it was at.
+     * Written once, before frame_count. */
+    struct board_doing at_last;
+    void *frames[BOARD_FRAMES];
+    _Atomic int32_t frame_count;
 };
 
 /* What every child has in common. */

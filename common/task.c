@@ -141,6 +141,16 @@ const char *task_waiting_on(const struct task *task)
                                                                : "";
 }
 
+const char *task_name(const struct task *task)
+{
+    return task->spec.name;
+}
+
+void *task_arg(const struct task *task)
+{
+    return task->spec.arg;
+}
+
 uint64_t task_time_left(void)
 {
     const struct task *task = runtime.running;

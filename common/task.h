@@ -72,6 +72,8 @@ void task_set_timeout(uint64_t timeout_ms);
 void task_set_id(const char *id);
 /* What the task waits on, for reports ("pg:bookmark_list"); static text or arena. */
 const char *task_waiting_on(const struct task *task);
+const char *task_name(const struct task *task);
+void *task_arg(const struct task *task);
 size_t task_count(void);
 
 /* Ends the running task here; its function does not return. */

@@ -398,6 +398,15 @@ static void on_heartbeat(uv_timer_t *timer)
         .name = "heartbeat", .run = beat, .arg = c, .on_end = beat_ended });
 }
 
+/* What the job waits on, if anything, for the report of one that hangs. */
+static void report(struct board_doing *ret)
+{
+    *ret = consumer.context->slot->doing;
+    if (consumer.job_task)
+        snprintf(ret->waiting_on, sizeof(ret->waiting_on), "%s",
+                 task_waiting_on(consumer.job_task));
+}
+
 /* ---- the role ---- */
 
 static bool open_services(struct consumer *c)
@@ -455,6 +464,7 @@ int consumer_run(const struct role_context *context)
     memcpy(context->slot->rq_name, c->worker.name, sizeof(c->worker.name));
     id_hex(c->next_execution, sizeof(c->next_execution) - 1);
     role_watch(context, drain, quick, c);
+    role_on_report(report);
     consumer_queues_init(c);
     consumer_wait_init(c);
     consumer_listen(c);

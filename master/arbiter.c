@@ -36,7 +36,7 @@ static void on_child(struct master *m)
     int status;
     pid_t pid;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = wait4(-1, &status, WNOHANG, &m->usage)) > 0)
         if (!pools_reaped(m, pid, status) && !services_reaped(m, pid, status) &&
             !start_reaped(m, pid, status) && !reload_reaped(m, pid, status))
             log_debug("process %d ended: %s", (int)pid, status_text(status));
@@ -212,6 +212,7 @@ void master_init(struct master *m, struct options *options, size_t slots)
     *m =
         (struct master){ .options = options, .pid = getpid(), .awake_since = clock_ms() };
     m->now = m->awake_since;
+    m->oom_kills = autopsy_oom_kills();
     m->note =
         mmap(NULL, NOTE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     m->board = board_new(slots);

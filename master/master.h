@@ -90,7 +90,9 @@ struct master {
 
     struct listeners listeners;
     struct reload reload;
-    char *note; /* shared with short-lived children: what they have to say */
+    struct rusage usage; /* of the child that on_child() has just reaped */
+    uint64_t oom_kills;  /* of the control group, as far as it is known */
+    char *note;          /* shared with short-lived children: what they have to say */
     struct services services;
     bool embedded[SERVICE_COUNT];
     struct control *control;

@@ -81,7 +81,7 @@ static bool is_of(const struct child *child, const struct pool *pool)
 
 static bool is_current(const struct child *child)
 {
-    return child->generation == child->pool->generation;
+    return child->generation == child->pool->generation && !child->is_worn;
 }
 
 static int number_of(const struct master *m, const struct child *child)
@@ -244,6 +244,19 @@ void child_drain(struct master *m, struct child *child, uint64_t now)
     kill(child->pid, SIGTERM);
 }
 
+static void note_worn(struct master *m, struct pool *pool)
+{
+    for (size_t i = 0; i < board_slots(m->board); i++) {
+        struct child *child = &m->children[i];
+
+        if (!is_of(child, pool) || child->is_worn || !board_slot(m->board, i)->is_worn)
+            continue;
+        child->is_worn = true;
+        log_info("%s (pid %d) has done its share of requests: replaced",
+                 name_of(m, child), (int)child->pid);
+    }
+}
+
 /* Notes who became ready since the last turn. */
 static void note_ready(struct master *m, struct pool *pool)
 {
@@ -332,9 +345,11 @@ static uint64_t hurry(struct master *m)
             next = sooner(next, child->kill_at);
             continue;
         }
-        log_warn("%s (pid %d) did not end in time: killed", name_of(m, child),
-                 (int)child->pid);
-        board_shared(m->board)->kills++;
+        if (!child->was_killed) {
+            log_warn("%s (pid %d) did not end in time: killed", name_of(m, child),
+                     (int)child->pid);
+            board_shared(m->board)->kills++;
+        }
         child->kill_at = 0;
         kill(child->pid, SIGKILL);
     }
@@ -349,6 +364,7 @@ uint64_t pools_turn(struct master *m)
         return next;
     for (size_t i = 0; i < m->pool_count; i++) {
         note_ready(m, &m->pools[i]);
+        note_worn(m, &m->pools[i]);
         next = sooner(next, balance(m, &m->pools[i]));
     }
     return next;
@@ -396,21 +412,44 @@ bool child_ended_on_purpose(const struct child *child, int status)
            (child->is_draining || (child->was_ready && child->pool->role->may_end));
 }
 
+/* The signal or exit status, what it used, and whether the kernel wanted its memory. */
+static void say_how(struct master *m, int status, struct buf *out)
+{
+    uint64_t kills = WIFSIGNALED(status) ? autopsy_oom_kills() : 0;
+
+    buf_adds(out, status_text(status));
+    if (kills > m->oom_kills)
+        buf_addf(out, ", out of memory (oom_kill of the control group is %llu)",
+                 (unsigned long long)kills);
+    if (kills > 0)
+        m->oom_kills = kills;
+    buf_adds(out, "; ");
+    autopsy_usage(&m->usage, out);
+}
+
 static void say_death(struct master *m, const struct child *child, int status)
 {
-    const struct board_slot *slot = board_slot(m->board, (size_t)(child - m->children));
+    struct board_slot *slot = board_slot(m->board, (size_t)(child - m->children));
     struct board_doing doing = { 0 };
-    const char *when = child->was_ready ? "" : " before it was ready";
+    struct buf how = BUF_HEAP;
 
-    board_read_doing(slot, &doing);
-    if (child_ended_on_purpose(child, status))
+    if (child_ended_on_purpose(child, status)) {
         log_debug("%s (pid %d) ended", name_of(m, child), (int)child->pid);
-    else if (doing.since_ms)
-        log_error("%s (pid %d) died%s: %s, while at %s [%s]", name_of(m, child),
-                  (int)child->pid, when, status_text(status), doing.what, doing.id);
+        return;
+    }
+    if (slot->at_last.since_ms)
+        doing = slot->at_last;
     else
-        log_error("%s (pid %d) died%s: %s", name_of(m, child), (int)child->pid, when,
-                  status_text(status));
+        board_read_doing(slot, &doing);
+    say_how(m, status, &how);
+    if (doing.since_ms)
+        buf_addf(&how, "; at %s [%s] for %.1f s%s%s", doing.what, doing.id,
+                 (double)(m->now - doing.since_ms) / 1000,
+                 doing.waiting_on[0] ? ", waiting on " : "", doing.waiting_on);
+    log_error("%s (pid %d) died%s: %s", name_of(m, child), (int)child->pid,
+              child->was_ready ? "" : " before it was ready", buf_text(&how));
+    autopsy_log_stack(slot, name_of(m, child));
+    buf_done(&how);
 }
 
 /* What a dead consumer may still have held: its own job, and its predecessor's. */

@@ -9,6 +9,7 @@
 #ifndef FORKMARK_MASTER_POOL_H
 #define FORKMARK_MASTER_POOL_H
 
+#include "master/autopsy.h"
 #include "master/roles.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,10 +50,12 @@ struct child {
     unsigned attempt;    /* the pool's failures at its fork */
     bool was_ready;
     bool is_draining;
-    bool is_proof;    /* belongs to nobody yet: a reload's first, see reload.c */
-    bool was_killed;  /* by watch.c; said already */
-    bool has_overrun; /* that was the reason: its job, past its time */
-    uint64_t kill_at; /* must have ended by then; 0: no limit */
+    bool is_proof;      /* belongs to nobody yet: a reload's first, see reload.c */
+    bool is_worn;       /* replaced like one of an older generation */
+    bool was_killed;    /* by watch.c; said already */
+    bool has_overrun;   /* that was the reason: its job, past its time */
+    struct vital vital; /* since it is silent; see watch.c */
+    uint64_t kill_at;   /* must have ended by then; 0: no limit */
     struct orphaned predecessor; /* whose job it was to take back */
 };
 

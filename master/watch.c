@@ -2,16 +2,24 @@
  * watch.c - children that are silent, and jobs that outlast their deadline.
  *
  * A child beats its slot as often as its loop turns. One that has been silent for
- * server.timeout blocks, spins or was stopped; it is killed and replaced. If the
+ * server.timeout blocks, spins or was stopped (its processor time tells which); it is
+ * asked for its stack, killed and replaced. If the
  * master itself was late, the whole machine slept (suspend, a frozen container, a
  * debugger), and nobody is to blame: then everybody has the full time again.
  */
+#include "common/buf.h"
 #include "common/log.h"
 #include "master/master.h"
 #include <signal.h>
 #include <stdio.h>
 
 #define LOOK_EVERY_MS 1000
+/* Reading PSS costs the kernel a walk through the process' pages. */
+#define MEMORY_EVERY_MS 5000
+/* What a child gets to leave its stack. */
+#define REPORT_MS 500
+/* So many times server.timeout for one that would run but is not let. */
+#define STARVED_FACTOR 3
 /* Later than this is no scheduling delay. */
 #define LATE_MS 1000
 
@@ -24,26 +32,32 @@ void watch_note_lateness(struct master *m)
     m->awake_since = m->now;
 }
 
-static void kill_child(struct master *m, size_t index, const char *why)
+/*
+ * It is asked for its stack first, and ends itself after that; one that cannot do even
+ * that (in an uninterruptible wait, or before it was ready) is killed soon after.
+ */
+static void kill_child(struct master *m, size_t index, const char *why, bool is_stopped)
 {
     struct child *child = &m->children[index];
     struct board_slot *slot = board_slot(m->board, index);
     struct board_doing doing = { 0 };
+    struct buf at = BUF_HEAP;
     char name[48];
 
     child_title(child->pool, slot->number, name, sizeof(name));
     bool is_whole = board_read_doing(slot, &doing);
-    log_error("%s (pid %d) is killed: %s%s%s%s%s%s%s", name, (int)child->pid, why,
-              doing.since_ms ? ", at " : "", doing.what, doing.since_ms ? " [" : "",
-              doing.id, doing.since_ms ? "], waiting on " : "",
-              !doing.since_ms       ? ""
-              : doing.waiting_on[0] ? doing.waiting_on
-                                    : "nothing (computing)");
+    if (doing.since_ms)
+        buf_addf(&at, "; the last it began: %s [%s], %.1f s ago, waiting on %s",
+                 doing.what, doing.id, (double)(m->now - doing.since_ms) / 1000,
+                 doing.waiting_on[0] ? doing.waiting_on : "nothing");
+    log_error("%s (pid %d) is killed: %s%s", name, (int)child->pid, why, buf_text(&at));
+    buf_done(&at);
     if (!is_whole)
         log_warn("%s was interrupted while it noted what it does", name);
     board_shared(m->board)->kills++;
     child->was_killed = true;
-    kill(child->pid, SIGKILL);
+    child->kill_at = m->now + REPORT_MS;
+    autopsy_ask(child->pid, is_stopped);
 }
 
 /* How long it has been silent, counted from when the master was awake to notice. */
@@ -55,19 +69,42 @@ static uint64_t silence(const struct master *m, const struct board_slot *slot)
     return m->now > since ? m->now - since : 0;
 }
 
-static void look(struct master *m, size_t index)
+/* True: it has been silent too long, and was given up. */
+static bool look_at_silence(struct master *m, size_t index)
 {
     const struct board_slot *slot = board_slot(m->board, index);
+    struct child *child = &m->children[index];
     uint64_t silent = silence(m, slot);
+    struct vital now = { 0 };
+
+    if (silent < LOOK_EVERY_MS) {
+        child->vital.at_ms = 0;
+        return false;
+    }
+    if (!vital_read(child->pid, m->now, &now))
+        return false;
+    if (!child->vital.at_ms)
+        child->vital = now;
+    if (silent <= m->options->server.timeout || now.at_ms == child->vital.at_ms)
+        return false;
+    enum hang kind = hang_kind(&child->vital, &now);
+    /* Throttled, or on a machine that has other things to do: not its fault for long. */
+    if (kind == HANG_STARVED && silent <= STARVED_FACTOR * m->options->server.timeout)
+        return false;
+    struct buf why = BUF_HEAP;
+    buf_addf(&why, "silent for %.1f s (server.timeout): ", (double)silent / 1000);
+    hang_describe(child->pid, &child->vital, &now, &why);
+    kill_child(m, index, buf_text(&why), kind == HANG_STOPPED);
+    buf_done(&why);
+    return true;
+}
+
+static void look_at_job(struct master *m, size_t index)
+{
+    const struct board_slot *slot = board_slot(m->board, index);
     struct board_doing doing = { 0 };
     char why[96];
 
-    if (silent > m->options->server.timeout) {
-        snprintf(why, sizeof(why), "silent for %.1f s (server.timeout)",
-                 (double)silent / 1000);
-        kill_child(m, index, why);
-        return;
-    }
     if (slot->role != BOARD_CONSUMER || !board_read_doing(slot, &doing) ||
         !doing.deadline_ms)
         return;
@@ -76,19 +113,57 @@ static void look(struct master *m, size_t index)
         snprintf(why, sizeof(why), "its job is %.1f s past its deadline",
                  (double)(m->now - doing.deadline_ms) / 1000);
         m->children[index].has_overrun = true;
-        kill_child(m, index, why);
+        kill_child(m, index, why, false);
     }
+}
+
+static uint64_t memory_limit(const struct master *m, const struct child *child)
+{
+    switch (child->pool->role->board) {
+    case BOARD_WORKER:
+        return m->options->server.max_rss;
+    case BOARD_CONSUMER:
+        return m->options->jobs.max_rss;
+    default:
+        return 0;
+    }
+}
+
+/* Replaced like one of an older generation: drained, never cut off. */
+static void look_at_memory(struct master *m, size_t index)
+{
+    struct child *child = &m->children[index];
+    uint64_t limit = memory_limit(m, child), held;
+    char name[48];
+
+    if (limit == 0 || !child->was_ready || child->is_draining || child->is_worn)
+        return;
+    held = memory_of(child->pid);
+    if (held <= limit)
+        return;
+    child_title(child->pool, board_slot(m->board, index)->number, name, sizeof(name));
+    log_warn("%s (pid %d) holds %.1f MB, more than max_rss (%.1f MB): replaced", name,
+             (int)child->pid, (double)held / 1048576, (double)limit / 1048576);
+    child->is_worn = true;
 }
 
 uint64_t watch_turn(struct master *m)
 {
-    static uint64_t next;
+    static uint64_t next, memory_at;
 
     if (m->now < next)
         return next;
     next = m->now + LOOK_EVERY_MS;
-    for (size_t i = 0; i < board_slots(m->board); i++)
-        if (m->children[i].pid && !m->children[i].was_killed)
-            look(m, i);
+    bool wants_memory = m->now >= memory_at;
+    if (wants_memory)
+        memory_at = m->now + MEMORY_EVERY_MS;
+    for (size_t i = 0; i < board_slots(m->board); i++) {
+        if (!m->children[i].pid || m->children[i].was_killed)
+            continue;
+        if (!look_at_silence(m, i))
+            look_at_job(m, i);
+        if (wants_memory)
+            look_at_memory(m, i);
+    }
     return next;
 }

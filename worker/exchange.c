@@ -139,6 +139,8 @@ static void read_head(struct exchange *exchange, const char *method)
 
 /* ---- the tasks ---- */
 
+static const char task_kind[] = "request";
+
 /* A handler that has no answer is a mistake of ours, but the client gets one. */
 static void call_handler(struct exchange *exchange)
 {
@@ -149,6 +151,31 @@ static void call_handler(struct exchange *exchange)
         log_error("%s made no answer", req->route->pattern);
         reply_internal_error(req);
     }
+}
+
+static const struct exchange *inline_now; /* on the loop's own stack */
+
+static void copy_text(char *to, size_t room, const char *text)
+{
+    size_t length = strnlen(text, room - 1);
+
+    memcpy(to, text, length);
+    to[length] = '\0';
+}
+
+void exchange_report(struct board_doing *ret)
+{
+    const struct task *task = task_self();
+    const struct exchange *exchange = inline_now;
+
+    if (task && strcmp(task_name(task), task_kind) == 0)
+        exchange = task_arg(task);
+    if (!exchange)
+        return;
+    copy_text(ret->id, sizeof(ret->id), exchange->req.id);
+    copy_text(ret->what, sizeof(ret->what),
+              exchange->req.route ? exchange->req.route->pattern : exchange->req.path);
+    ret->since_ms = exchange->req.started_us / 1000;
 }
 
 static void run_exchange(void *arg)
@@ -219,7 +246,7 @@ static void start_task(struct exchange *exchange, enum exchange_phase phase)
     connection_set_phase(exchange->connection, CONNECTION_BUSY);
     MHD_suspend_connection(req->connection);
     exchange->task = task_spawn(&(struct task_spec){
-        .name = "request",
+        .name = task_kind,
         .run = run_exchange,
         .arg = exchange,
         .arena = req->arena,
@@ -247,6 +274,23 @@ static void count_begin(struct exchange *exchange)
     board_begin(req->server->slot, req->id, req->path, 0);
 }
 
+/* server.max_requests, spread so that workers do not go all at once. */
+static void wear(struct server *server)
+{
+    static uint64_t limit;
+    const struct options *options = server->options;
+    uint64_t jitter = (uint64_t)options->server.max_requests_jitter;
+
+    if (options->server.max_requests == 0)
+        return;
+    if (limit == 0)
+        limit = (uint64_t)options->server.max_requests +
+                (jitter ? (uint64_t)random() % (jitter + 1) : 0);
+    if (atomic_load_explicit(&server->slot->count.requests, memory_order_relaxed) >=
+        limit)
+        role_worn(server->role);
+}
+
 static void count_end(struct exchange *exchange)
 {
     const struct request *req = &exchange->req;
@@ -257,6 +301,7 @@ static void count_end(struct exchange *exchange)
     if (exchange->phase != EXCHANGE_SENT)
         return;
     atomic_fetch_add_explicit(&slot->count.requests, 1, memory_order_relaxed);
+    wear(req->server);
     if (exchange->reply.status >= 500)
         atomic_fetch_add_explicit(&slot->count.errors_5xx, 1, memory_order_relaxed);
     board_observe(slot, clock_us() - req->started_us);
@@ -361,7 +406,9 @@ static enum MHD_Result step_head(struct exchange *exchange, const char *method)
                                ? req->route->body_limit
                                : req->server->options->server.body_limit;
     if (req->route->is_inline) {
+        inline_now = exchange;
         call_handler(exchange);
+        inline_now = NULL;
         return answer_before_body(exchange);
     }
     start_task(exchange, EXCHANGE_ACCESS);

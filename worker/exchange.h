@@ -73,6 +73,9 @@ void exchange_end(struct exchange *exchange);
 /* Ends its task, if one runs: the client gets 503. */
 void exchange_cancel(struct exchange *exchange);
 
+/* What this process is at, for a signal handler: the request whose task runs now. */
+void exchange_report(struct board_doing *ret);
+
 /* reply.c: hands the answer to libmicrohttpd. */
 enum MHD_Result reply_queue(struct exchange *exchange);
 

@@ -137,5 +137,11 @@ const struct route route_table[] = {
       .limit = LIMIT_NONE,
       .handle = metrics_show },
 
+    /* For the tests of the master: see trial.c */
+    { .method = METHOD_GET,
+      .pattern = "/test/wait",
+      .limit = LIMIT_NONE,
+      .handle = trial_wait },
+
     { .pattern = NULL },
 };

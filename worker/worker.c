@@ -15,6 +15,7 @@
 #include "worker/accept.h"
 #include "worker/access.h"
 #include "worker/client_ip.h"
+#include "worker/exchange.h"
 #include "worker/headers.h"
 #include "worker/http.h"
 #include "worker/proof.h"
@@ -156,6 +157,7 @@ int worker_run(const struct role_context *context)
     server->http = http_new(server);
     server->hub = hub_new(server);
     role_watch(context, drain, quick, server);
+    role_on_report(exchange_report);
     if (context->is_proof)
         proof_start(server, serve);
     else

@@ -47,6 +47,9 @@ enum http_status health_redis(struct request *req);
 enum http_status health_database(struct request *req);
 enum http_status metrics_show(struct request *req);
 
+/* trial.c: for tests */
+enum http_status trial_wait(struct request *req);
+
 /* page.c: the built-in page, or files of server.static_dir */
 enum http_status page_show(struct request *req);
 

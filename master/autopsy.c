@@ -1,0 +1,163 @@
+/*
+ * autopsy.c - see autopsy.h.
+ */
+#include "master/autopsy.h"
+#include "common/buf.h"
+#include "common/log.h"
+#include "common/scoreboard.h"
+#include <execinfo.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Less of a processor than this is none. */
+#define SPIN_PERCENT 10
+
+/* The first line of a file below /proc, without its end; "" when there is none. */
+static const char *first_line(const char *path, char *room, size_t size)
+{
+    FILE *file = fopen(path, "re");
+
+    room[0] = '\0';
+    if (!file)
+        return room;
+    if (!fgets(room, (int)size, file))
+        room[0] = '\0';
+    fclose(file);
+    room[strcspn(room, "\n")] = '\0';
+    return room;
+}
+
+static const char *proc_line(pid_t pid, const char *name, char *room, size_t size)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    return first_line(path, room, size);
+}
+
+bool vital_read(pid_t pid, uint64_t now_ms, struct vital *ret)
+{
+    char line[512];
+    unsigned long user, system;
+
+    proc_line(pid, "stat", line, sizeof(line));
+    const char *after = strrchr(line, ')'); /* the name before it may hold anything */
+    if (!after || sscanf(after, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                         &ret->state, &user, &system) != 3)
+        return false;
+    ret->cpu_ms = (user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
+    ret->at_ms = now_ms;
+    return true;
+}
+
+enum hang hang_kind(const struct vital *before, const struct vital *now)
+{
+    uint64_t cpu = now->cpu_ms - before->cpu_ms, wall = now->at_ms - before->at_ms;
+
+    if (now->state == 'T' || now->state == 't')
+        return HANG_STOPPED;
+    if (cpu * 100 >= wall * SPIN_PERCENT && cpu > 0)
+        return HANG_SPINNING;
+    return now->state == 'R' ? HANG_STARVED : HANG_BLOCKED;
+}
+
+void hang_describe(pid_t pid, const struct vital *before, const struct vital *now,
+                   struct buf *out)
+{
+    static const char *const kinds[] = {
+        [HANG_BLOCKED] = "blocked in a system call",
+        [HANG_SPINNING] = "spinning",
+        [HANG_STOPPED] = "stopped by a signal or a debugger",
+        [HANG_STARVED] = "not given a processor",
+    };
+    char channel[64], call[64];
+
+    buf_addf(out, "%s (%.2f s of processor in the last %.1f s, state %c",
+             kinds[hang_kind(before, now)], (double)(now->cpu_ms - before->cpu_ms) / 1000,
+             (double)(now->at_ms - before->at_ms) / 1000, now->state);
+    proc_line(pid, "wchan", channel, sizeof(channel));
+    if (*channel && strcmp(channel, "0") != 0)
+        buf_addf(out, ", kernel wait channel %s", channel);
+    proc_line(pid, "syscall", call, sizeof(call));
+    if (*call >= '0' && *call <= '9')
+        buf_addf(out, ", system call %.*s", (int)strcspn(call, " "), call);
+    buf_addc(out, ')');
+}
+
+/*
+ * The main thread is asked: others of the process wait for work and know nothing. One
+ * that is stopped takes the signal first when it goes on, before anything else.
+ */
+void autopsy_ask(pid_t pid, bool is_stopped)
+{
+    syscall(SYS_tgkill, pid, pid, SIGUSR2);
+    if (is_stopped)
+        kill(pid, SIGCONT);
+}
+
+uint64_t autopsy_oom_kills(void)
+{
+    char line[512], path[600];
+    uint64_t kills = 0;
+
+    first_line("/proc/self/cgroup", line, sizeof(line));
+    if (strncmp(line, "0::", 3) != 0)
+        return 0;
+    snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.events", line + 3);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    while (fgets(line, sizeof(line), file) &&
+           sscanf(line, "oom_kill %" SCNu64, &kills) != 1)
+        ;
+    fclose(file);
+    return kills;
+}
+
+void autopsy_usage(const struct rusage *usage, struct buf *out)
+{
+    buf_addf(out, "user %.2f s, system %.2f s, %.1f MB at most",
+             (double)usage->ru_utime.tv_sec + (double)usage->ru_utime.tv_usec / 1e6,
+             (double)usage->ru_stime.tv_sec + (double)usage->ru_stime.tv_usec / 1e6,
+             (double)usage->ru_maxrss / 1024);
+}
+
+/* Children are forked, not executed: their addresses mean the same here. */
+void autopsy_log_stack(struct board_slot *slot, const char *name)
+{
+    int count = atomic_load(&slot->frame_count);
+
+    if (count <= 0 || count > BOARD_FRAMES)
+        return;
+    char **symbols = backtrace_symbols(slot->frames, count);
+    for (int i = 0; symbols && i < count; i++)
+        log_error("%s: #%d %s", name, i, symbols[i]);
+    free((void *)symbols);
+}
+
+uint64_t memory_of(pid_t pid)
+{
+    char path[64], line[256];
+    uint64_t kilobytes = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file) &&
+           sscanf(line, "Pss: %" SCNu64 " kB", &kilobytes) != 1)
+        ;
+    if (file)
+        fclose(file);
+    if (kilobytes > 0)
+        return kilobytes * 1024;
+
+    unsigned long pages = 0;
+    proc_line(pid, "statm", line, sizeof(line));
+    if (sscanf(line, "%*u %lu", &pages) != 1)
+        return 0;
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
