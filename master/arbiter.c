@@ -73,6 +73,19 @@ static void on_fewer(struct master *m)
     scale_web(m, -1);
 }
 
+/* The workers drain, the master and everybody else stay: HUP, TTIN or `ctl scale` bring
+ * workers back, and clients wait in the backlog until then. */
+static void on_winch(struct master *m)
+{
+    struct pool *web = pool_find(m, "web");
+
+    if (!web || m->phase != PHASE_SERVING || web->wanted == 0)
+        return;
+    log_info("the workers drain; HUP brings them back");
+    pool_scale(m, web, 0);
+    web->is_put_away = true;
+}
+
 /* The master first: it may create a file that its children can only open. */
 static void on_reopen(struct master *m)
 {
@@ -100,10 +113,11 @@ static const struct {
     const char *name;
     void (*act)(struct master *m);
 } signals[] = {
-    { SIGCHLD, "CHLD", on_child },  { SIGHUP, "HUP", on_reload },
-    { SIGTTIN, "TTIN", on_more },   { SIGTTOU, "TTOU", on_fewer },
-    { SIGUSR1, "USR1", on_reopen }, { SIGTERM, "TERM", on_terminate },
-    { SIGINT, "INT", on_quick },    { SIGQUIT, "QUIT", on_quick },
+    { SIGCHLD, "CHLD", on_child },   { SIGHUP, "HUP", on_reload },
+    { SIGTTIN, "TTIN", on_more },    { SIGTTOU, "TTOU", on_fewer },
+    { SIGUSR1, "USR1", on_reopen },  { SIGTERM, "TERM", on_terminate },
+    { SIGINT, "INT", on_quick },     { SIGQUIT, "QUIT", on_quick },
+    { SIGWINCH, "WINCH", on_winch },
 };
 #define SIGNAL_COUNT (sizeof(signals) / sizeof(signals[0]))
 

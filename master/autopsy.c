@@ -6,7 +6,6 @@
 #include "common/log.h"
 #include "common/scoreboard.h"
 #include <execinfo.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,17 +39,45 @@ static const char *proc_line(pid_t pid, const char *name, char *room, size_t siz
     return first_line(path, room, size);
 }
 
+/* The word of that number, from 0 on, in a line of words; "" past its end. */
+static const char *word_of(const char *line, int number)
+{
+    for (; number > 0; number--) {
+        line += strcspn(line, " ");
+        line += strspn(line, " ");
+    }
+    return line;
+}
+
+/* The number behind `key` at the beginning of a line of that file; 0: not there. */
+static uint64_t number_behind(const char *path, const char *key)
+{
+    FILE *file = fopen(path, "re");
+    char line[256];
+    uint64_t number = 0;
+
+    while (file && fgets(line, sizeof(line), file))
+        if (strncmp(line, key, strlen(key)) == 0)
+            number = strtoull(line + strlen(key), NULL, 10);
+    if (file)
+        fclose(file);
+    return number;
+}
+
+/* proc(5): behind the name, which may hold anything, the 1st word is the state, and the
+ * 12th and 13th are the times. */
 bool vital_read(pid_t pid, uint64_t now_ms, struct vital *ret)
 {
     char line[512];
-    unsigned long user, system;
 
     proc_line(pid, "stat", line, sizeof(line));
-    const char *after = strrchr(line, ')'); /* the name before it may hold anything */
-    if (!after || sscanf(after, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-                         &ret->state, &user, &system) != 3)
+    const char *after = strrchr(line, ')');
+    if (!after || !*word_of(after, 13))
         return false;
-    ret->cpu_ms = (user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
+    uint64_t ticks =
+        strtoull(word_of(after, 12), NULL, 10) + strtoull(word_of(after, 13), NULL, 10);
+    ret->state = *word_of(after, 1);
+    ret->cpu_ms = ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
     ret->at_ms = now_ms;
     return true;
 }
@@ -103,20 +130,12 @@ void autopsy_ask(pid_t pid, bool is_stopped)
 uint64_t autopsy_oom_kills(void)
 {
     char line[512], path[600];
-    uint64_t kills = 0;
 
     first_line("/proc/self/cgroup", line, sizeof(line));
     if (strncmp(line, "0::", 3) != 0)
         return 0;
     snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.events", line + 3);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    while (fgets(line, sizeof(line), file) &&
-           sscanf(line, "oom_kill %" SCNu64, &kills) != 1)
-        ;
-    fclose(file);
-    return kills;
+    return number_behind(path, "oom_kill ");
 }
 
 void autopsy_usage(const struct rusage *usage, struct buf *out)
@@ -143,21 +162,11 @@ void autopsy_log_stack(struct board_slot *slot, const char *name)
 uint64_t memory_of(pid_t pid)
 {
     char path[64], line[256];
-    uint64_t kilobytes = 0;
 
     snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
-    FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof(line), file) &&
-           sscanf(line, "Pss: %" SCNu64 " kB", &kilobytes) != 1)
-        ;
-    if (file)
-        fclose(file);
+    uint64_t kilobytes = number_behind(path, "Pss:");
     if (kilobytes > 0)
         return kilobytes * 1024;
-
-    unsigned long pages = 0;
     proc_line(pid, "statm", line, sizeof(line));
-    if (sscanf(line, "%*u %lu", &pages) != 1)
-        return 0;
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return strtoull(word_of(line, 1), NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }

@@ -241,7 +241,8 @@ static const struct command commands[] = {
           "the data folder's owner, the user `forkmark` if there is one, or `nobody`.\n\n"
           "Signals: HUP reads the configuration again, TTIN and TTOU are one worker "
           "more\n"
-          "and less, USR1 reopens the logs, TERM stops gracefully, INT and QUIT quickly.",
+          "and less, USR1 reopens the logs, WINCH drains the workers, TERM stops\n"
+          "gracefully, INT and QUIT quickly.",
       .details = "Examples:\n"
                  "  forkmark\n"
                  "  forkmark serve --set server.workers=4 --set server.port=8080\n"

@@ -523,6 +523,7 @@ int pool_scale(struct master *m, struct pool *pool, int wanted)
     if (wanted > pool->wanted)
         pool->fork_at = 0; /* somebody asks for it now */
     pool->wanted = wanted;
+    pool->is_put_away = false;
     if (pool->role->board == BOARD_WORKER)
         board_shared(m->board)->configured_workers = (uint32_t)wanted;
     return 0;

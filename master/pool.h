@@ -40,7 +40,8 @@ struct pool {
      * takes that one's job back. Oldest first. */
     struct orphaned orphans[POOL_ORPHANS_MAX];
     size_t orphan_count;
-    bool is_removed; /* gone from the configuration; its last children drain */
+    bool is_put_away; /* WINCH: none until a reload, or until somebody scales it */
+    bool is_removed;  /* gone from the configuration; its last children drain */
 };
 
 struct child {

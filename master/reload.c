@@ -582,6 +582,15 @@ static void check_files(const struct options *options)
     buf_done(&error);
 }
 
+/* As in Gunicorn, HUP starts workers again that WINCH had put away. */
+static void bring_back(struct master *m)
+{
+    struct pool *web = pool_find(m, "web");
+
+    if (web && web->is_put_away)
+        pool_scale(m, web, web->configured);
+}
+
 bool reload(struct master *m, struct buf *report)
 {
     struct reload *r = &m->reload;
@@ -592,6 +601,7 @@ bool reload(struct master *m, struct buf *report)
         return will;
     clear(m);
     m->now = clock_ms();
+    bring_back(m);
     r->next = options_load_in_child(m->input, &errors);
     if (r->next && !account_check_pools(r->next, &m->account, &errors)) {
         options_free(r->next);

@@ -141,6 +141,11 @@ cJSON *status_json(struct master *m)
     cJSON_AddNumberToObject(status, "kills", (double)shared->kills);
     cJSON_AddNumberToObject(status, "reloads", (double)shared->reloads);
     cJSON_AddNumberToObject(status, "reload_failures", (double)shared->reload_failures);
+    size_t used = 0;
+    for (size_t i = 0; i < board_slots(m->board); i++)
+        used += board_slot(m->board, i)->state != BOARD_FREE;
+    cJSON_AddNumberToObject(status, "slots", (double)board_slots(m->board));
+    cJSON_AddNumberToObject(status, "slots_used", (double)used);
     add_reload(status, m);
     add_services(status, m);
     cJSON *pools = cJSON_AddArrayToObject(status, "pools");
