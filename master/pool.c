@@ -79,9 +79,14 @@ static bool is_of(const struct child *child, const struct pool *pool)
     return child->pid != 0 && child->pool == pool;
 }
 
+static bool is_former(const struct child *child)
+{
+    return child->generation != child->pool->generation;
+}
+
 static bool is_current(const struct child *child)
 {
-    return child->generation == child->pool->generation && !child->is_worn;
+    return !is_former(child) && !child->is_worn;
 }
 
 static int number_of(const struct master *m, const struct child *child)
@@ -102,9 +107,19 @@ struct census {
     int total; /* not draining, and no reload's proof */
     int draining;
     int starting;                  /* of these, not ready yet */
-    int old;                       /* of these, of an older generation */
-    struct child *oldest, *newest; /* by number, the next to drain */
+    int former;                    /* of these, of another generation */
+    int old;                       /* those, and the worn ones */
+    struct child *oldest, *newest; /* the next to drain */
 };
+
+/* A reload is not held up by the current generation's wear; else by number. */
+static bool goes_before(const struct master *m, const struct child *a,
+                        const struct child *b)
+{
+    if (is_former(a) != is_former(b))
+        return is_former(a);
+    return number_of(m, a) < number_of(m, b);
+}
 
 static struct census count_children(const struct master *m, const struct pool *pool)
 {
@@ -123,7 +138,8 @@ static struct census count_children(const struct master *m, const struct pool *p
         census.starting += !child->was_ready;
         if (!is_current(child)) {
             census.old++;
-            if (!census.oldest || number_of(m, child) < number_of(m, census.oldest))
+            census.former += is_former(child);
+            if (!census.oldest || goes_before(m, child, census.oldest))
                 census.oldest = child;
         }
         if (!census.newest || number_of(m, child) > number_of(m, census.newest))
@@ -139,7 +155,7 @@ int pool_running(const struct master *m, const struct pool *pool)
 
 int pool_old(const struct master *m, const struct pool *pool)
 {
-    return count_children(m, pool).old;
+    return count_children(m, pool).former;
 }
 
 int pool_ready(const struct master *m, const struct pool *pool)
@@ -298,7 +314,7 @@ static void roll(struct master *m, struct pool *pool, struct census *census)
     if (!census->oldest || census->starting > 0)
         return;
     if (census->total > pool->wanted) {
-        if (census->old == 1 && pool->role->has_listeners && !reload_lets_last_go(m))
+        if (census->former == 1 && pool->role->has_listeners && !reload_lets_last_go(m))
             return;
         child_drain(m, census->oldest, m->now);
     } else if (m->now >= pool->fork_at && has_room_to_roll(pool, census)) {

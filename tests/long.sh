@@ -2,10 +2,10 @@
 # What takes too long for tests/run.sh: an hour at most, ends by itself.
 #
 #   sh tests/long.sh            everything
-#   sh tests/long.sh streams    only these: streams outages reload ledger faults schedulers soak fuzz valgrind
+#   sh tests/long.sh streams    only these: streams outages reload ledger faults spread schedulers soak fuzz valgrind
 set -u
 cd "$(dirname "$0")/.."
-parts=${*:-streams outages reload ledger faults schedulers soak fuzz valgrind}
+parts=${*:-streams outages reload ledger faults spread schedulers soak fuzz valgrind}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 python=/usr/bin/python3
 failed=0
@@ -22,6 +22,7 @@ wants outages && run $pytest tests/long/test_outages_full.py
 wants reload && run $pytest tests/long/test_reload_under_load.py
 wants ledger && run $pytest tests/long/test_no_loss_full.py
 wants faults && run $pytest tests/long/test_faults_full.py
+wants spread && run $pytest tests/long/test_spread.py
 wants schedulers && run $pytest tests/long/test_schedulers.py
 wants soak && run $pytest tests/long/test_soak.py
 
