@@ -16,6 +16,8 @@
 #define FRESH_BEAT_MS 100
 /* How long others get for a connection this worker leaves to them. */
 #define DEFER_MS 1
+/* Since this worker's last connection: they come singly. */
+#define CALM_MS 2
 /* Without descriptors or memory a poll that reports the same socket again at once
  * would only burn the processor. */
 #define EXHAUSTED_MS 100
@@ -28,7 +30,8 @@ struct accept {
     struct server *server;
     uv_poll_t *polls; /* one for each listening socket */
     size_t count;
-    uv_timer_t timer; /* ends a deferral, or the wait for descriptors */
+    uv_timer_t timer;     /* ends a deferral, or the wait for descriptors */
+    uint64_t accepted_ms; /* clock_ms() of the last one */
     bool is_polling, is_stopped;
     int open_handles;
 };
@@ -53,14 +56,14 @@ static void sum_up(struct scoreboard *board, const struct board_slot *own,
 }
 
 bool accept_is_above_mean(struct scoreboard *board, const struct board_slot *own,
-                          uint64_t now_ms)
+                          uint64_t now_ms, unsigned halves)
 {
     uint64_t sum, workers;
     uint64_t mine = atomic_load_explicit(&own->count.connections, memory_order_relaxed);
 
     sum_up(board, own, now_ms, &sum, &workers);
-    /* mine > sum / workers + 1, without fractions */
-    return mine * workers > sum + workers;
+    /* mine > sum / workers + halves / 2, without fractions */
+    return 2 * mine * workers > 2 * sum + halves * workers;
 }
 
 bool accept_lets_go(struct server *server)
@@ -123,6 +126,7 @@ static int accept_one(struct accept *accept, int listener)
     } else {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     }
+    accept->accepted_ms = clock_ms();
     if (!http_add(accept->server->http, fd, (struct sockaddr *)&address, length))
         log_warn("a connection could not be taken over: %s", strerror(errno));
     atomic_fetch_add_explicit(&accept->server->slot->count.accepted, 1,
@@ -185,8 +189,10 @@ static void on_listener(uv_poll_t *poll, int status, int events)
             set_polling(accept, false);
             return;
         }
-        if (accept_is_above_mean(accept->server->board, accept->server->slot,
-                                 clock_ms())) {
+        uint64_t now = clock_ms();
+        bool is_calm = now - accept->accepted_ms >= CALM_MS;
+        if (accept_is_above_mean(accept->server->board, accept->server->slot, now,
+                                 is_calm ? 1 : 2)) {
             pause_for(accept, DEFER_MS);
             return;
         }

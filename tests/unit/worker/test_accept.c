@@ -80,10 +80,30 @@ static void the_mean(void **state)
             atomic_store(&slot->count.accepting, neighbour->accepting);
             atomic_store(&slot->count.beat_ms, now - neighbour->age_ms);
         }
-        if (accept_is_above_mean(board, own, now) != rows[i].is_above)
+        if (accept_is_above_mean(board, own, now, 2) != rows[i].is_above)
             fail_msg("row %zu", i);
         board_free(board);
     }
+}
+
+static void half_above_the_mean_is_too_much_when_they_come_singly(void **state)
+{
+    struct scoreboard *board = board_new(2);
+    struct board_slot *own =
+        board_slot(board, (size_t)board_take(board, BOARD_WORKER, 1, NULL));
+    struct board_slot *other =
+        board_slot(board, (size_t)board_take(board, BOARD_WORKER, 2, NULL));
+
+    (void)state;
+    atomic_store(&own->count.connections, 11);
+    atomic_store(&other->count.connections, 10);
+    atomic_store(&other->count.accepting, 1);
+    atomic_store(&other->count.beat_ms, 1000);
+    assert_false(accept_is_above_mean(board, own, 1000, 1)); /* 11, mean 10.5 */
+    atomic_store(&own->count.connections, 12);
+    assert_true(accept_is_above_mean(board, own, 1000, 1)); /* 12, mean 11 */
+    assert_false(accept_is_above_mean(board, own, 1000, 2));
+    board_free(board);
 }
 
 /* ---- a listening socket ---- */
@@ -209,6 +229,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_mean),
+        cmocka_unit_test(half_above_the_mean_is_too_much_when_they_come_singly),
         cmocka_unit_test(past_the_limit_they_wait),
         cmocka_unit_test(nobody_starves),
         cmocka_unit_test(the_backlog_is_emptied),
