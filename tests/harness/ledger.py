@@ -129,9 +129,10 @@ class Ledger:
             number = next(self.numbers)
             try:
                 writer.write(self.head("/api/realtime/stream", number))
-                status, _ = await self.read_head(reader, number)
+                status, headers = await self.read_head(reader, number)
                 if status != 200:
-                    raise Loss(f"status {status}")
+                    body = await reader.read(int(headers.get("content-length", 0)))
+                    raise Loss(f"status {status}: {body.decode()}")
                 while not self.stopping.is_set():
                     try:
                         size = int(await asyncio.wait_for(reader.readline(), 1), 16)

@@ -55,12 +55,11 @@ static int replay(struct request *req, struct stream *stream, const char *event_
     return 0;
 }
 
-/* GET /api/realtime/stream */
+/* GET /api/realtime/stream. In a worker that drains it ends after its first words, and
+ * the client comes back to another: an EventSource takes any status but 200 for good.
+ */
 enum http_status events_stream(struct request *req)
 {
-    if (req->server->draining)
-        return reply_unavailable(req);
-
     struct stream *stream = stream_new(req);
     const char *event_id = last_event_id(req);
 
