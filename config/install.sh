@@ -91,11 +91,16 @@ elif ! grep -Eq '^[[:space:]]*create_main_cluster[[:space:]]*=[[:space:]]*false'
     echo 'create_main_cluster = false' | $as_root tee -a "$cluster" >/dev/null
 fi
 
-had_redis=no
-is_installed redis-server && had_redis=yes
+# What a package enables to start at boot is disabled again, unless it was there before.
+services=
+for name in redis-server pgbouncer; do
+    is_installed "$name" || services="$services $name"
+done
 # shellcheck disable=SC2086  # a list of words
 $as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -q --no-install-recommends -o Dpkg::Options::=--force-confold $wanted >&2
-if [ "$had_redis" = no ] && is_installed redis-server && command -v systemctl >/dev/null 2>&1; then
-    $as_root systemctl disable redis-server.service >/dev/null 2>&1 || true
-fi
+for name in $services; do
+    if is_installed "$name" && command -v systemctl >/dev/null 2>&1; then
+        $as_root systemctl disable "$name.service" >/dev/null 2>&1 || true
+    fi
+done

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "harness"))
 
 from pages import PageServer  # noqa: E402
+from pgbouncer import PgBouncer  # noqa: E402
 from services import Postgres, Redis  # noqa: E402
 from stack import BINARY, Stack  # noqa: E402
 
@@ -59,13 +60,24 @@ def redis_server(folder):
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def pooler(session_folder, postgres):
+    """With FORKMARK_PGBOUNCER every stack reaches its database through one."""
+    server = PgBouncer(os.path.join(session_folder, "pooler"), postgres) \
+        if os.environ.get("FORKMARK_PGBOUNCER") else None
+    yield server
+    if server:
+        server.stop()
+
+
 @pytest.fixture
-def make_stack(folder, postgres, template, redis_server):
+def make_stack(folder, postgres, template, redis_server, pooler):
     """make_stack(workers=4) starts one; all are stopped, and their logs read, at the end."""
     stacks = []
 
     def make(start=True, **options):
         path = tempfile.mkdtemp(dir=folder)
+        options.setdefault("pooler", pooler)
         stack = Stack(path, postgres, redis_server, template, **options)
         stacks.append(stack)
         return stack.start() if start else stack

@@ -2,10 +2,10 @@
 # What takes too long for tests/run.sh: an hour at most, ends by itself.
 #
 #   sh tests/long.sh            everything
-#   sh tests/long.sh streams    only these: streams outages reload ledger faults spread schedulers soak fuzz valgrind
+#   sh tests/long.sh streams    only these: streams outages reload ledger faults spread schedulers soak pooler fuzz valgrind
 set -u
 cd "$(dirname "$0")/.."
-parts=${*:-streams outages reload ledger faults spread schedulers soak fuzz valgrind}
+parts=${*:-streams outages reload ledger faults spread schedulers soak pooler fuzz valgrind}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 python=/usr/bin/python3
 failed=0
@@ -25,6 +25,12 @@ wants faults && run $pytest tests/long/test_faults_full.py
 wants spread && run $pytest tests/long/test_spread.py
 wants schedulers && run $pytest tests/long/test_schedulers.py
 wants soak && run $pytest tests/long/test_soak.py
+# What clients see, once more through a PgBouncer in transaction mode.
+wants pooler && run env FORKMARK_PGBOUNCER=1 $pytest tests/integration/test_access.py \
+    tests/integration/test_auth.py tests/integration/test_bookmarks.py \
+    tests/integration/test_clients.py tests/integration/test_lifetimes.py \
+    tests/integration/test_main_job.py tests/integration/test_page_and_health.py \
+    tests/integration/test_search.py
 
 if wants fuzz; then
     cmake --preset fuzz >/dev/null && cmake --build build-fuzz --target fuzz_targets >/dev/null || exit 1

@@ -24,7 +24,7 @@ server: {{ workers = {workers}; bind = [ "127.0.0.1:{port}" ]; control = "{folde
 log: {{ {log} }};
 auth: {{ secret_key = "test-secret-key"; jwt_secret = "test-jwt-secret"; bcrypt_rounds = {rounds}; }};
 limits: {{ {limits} }};
-database: {{ url = "{database}"; {database_more} }};
+database: {{ url = "{database}"; {pooled} {database_more} }};
 redis: {{ url = "{redis}"; }};
 fetch: {{ allow_private = {allow_private}; per_host = "1000/10"; {fetch} }};
 jobs: {{ pools: {{ {pools} }}; {jobs} }};
@@ -94,7 +94,7 @@ class Stack:
         self.config = os.path.join(self.folder, "forkmark.conf")
         self.options = dict(workers=2, consumers=1, rounds=4, server="", limits=HIGH_LIMITS,
                             database_more="", allow_private="true", fetch="", jobs="", pool="", more="",
-                            log='level = "debug"; access = true;')
+                            log='level = "debug"; access = true;', pooler=None)
         self.options.update(options)
         self.environ = {}
         self.master = None
@@ -103,11 +103,16 @@ class Stack:
     def write_config(self, **changes):
         self.options.update(changes)
         options = {"pools": DEFAULT_POOL.format(**self.options), **self.options}
-        text = CONFIG.format(port=self.port, folder=self.folder,
+        text = CONFIG.format(port=self.port, folder=self.folder, pooled=self.pooled(),
                              database=self.postgres.url(self.database),
                              redis=self.redis_server.url(), **options)
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(text)
+
+    def pooled(self):
+        """What a transaction pooler needs: no prepared statements, and a way past it."""
+        pooler = self.options["pooler"]
+        return f'pooler_url = "{pooler.url(self.database)}"; pool_mode = "transaction";' if pooler else ""
 
     def start(self, wait=True):
         self.write_config()
