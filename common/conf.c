@@ -226,6 +226,7 @@ struct options *options_load(const struct conf_input *input, struct buf *errors)
     apply_sets(&context, input->runtime, CONF_RUNTIME, "ctl");
     conf_cron_settle(&context);
     conf_functions_settle(&context);
+    conf_pools_settle(&context);
     if (errors->length == before) {
         conf_settle(options);
         return options;

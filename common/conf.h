@@ -36,7 +36,8 @@ enum conf_type {
     CONF_LIST,      /* struct conf_list; an array, or one comma-separated text */
     CONF_WORDS,     /* struct conf_list; an array kept as written, or one text */
     CONF_VARIABLES, /* the same with NAME=value as items; values are not shown */
-    CONF_COUNT,     /* struct conf_count: a number, "auto", or "50%" of the usable CPUs */
+    CONF_COUNT,     /* struct conf_count: a number, "auto", or "50%" of the usable CPUs;
+                     * or { min = 2; max = 8; }, in one text "2..8": `min` is its least */
     CONF_ENUM,      /* int; one of the words in `words` */
 };
 
@@ -52,6 +53,11 @@ struct conf_count {
     bool is_auto;
     int percent; /* 1..400 of the usable CPUs; 0: `number` counts */
     int number;
+    bool is_range; /* these are its least, and the most is: */
+    struct {
+        bool is_auto;
+        int percent, number;
+    } most;
 };
 
 struct conf_key {
@@ -144,6 +150,10 @@ bool conf_parse_duration(const char *text, uint64_t *ret_ms);
 
 /* CPUs this process may use: affinity and cgroup quota. At least 1. */
 int conf_usable_cpus(void);
-int conf_count_value(const struct conf_count *count);
+int conf_count_value(const struct conf_count *count); /* of a range: the least */
+int conf_count_most(const struct conf_count *count);  /* the same where it is none */
+bool conf_count_same(const struct conf_count *a, const struct conf_count *b);
+/* "4", "auto", "2..8". */
+void conf_count_text(const struct conf_count *count, struct buf *out);
 
 #endif

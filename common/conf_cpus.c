@@ -140,14 +140,23 @@ int conf_usable_cpus(void)
     return cpus > 0 ? cpus : 1;
 }
 
+static int amount(bool is_auto, int percent, int number)
+{
+    if (!is_auto && percent == 0)
+        return number;
+    int cpus = conf_usable_cpus();
+    int share = is_auto ? cpus : (cpus * percent + 50) / 100;
+    return share > 0 ? share : 1;
+}
+
 int conf_count_value(const struct conf_count *count)
 {
-    int cpus = conf_usable_cpus();
+    return amount(count->is_auto, count->percent, count->number);
+}
 
-    if (count->is_auto)
-        return cpus;
-    if (count->percent == 0)
-        return count->number;
-    int share = (cpus * count->percent + 50) / 100;
-    return share > 0 ? share : 1;
+int conf_count_most(const struct conf_count *count)
+{
+    if (!count->is_range)
+        return conf_count_value(count);
+    return amount(count->most.is_auto, count->most.percent, count->most.number);
 }

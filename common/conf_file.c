@@ -112,6 +112,31 @@ static char *list_text(const struct conf_context *context, config_setting_t *set
     return out.data;
 }
 
+/* { min = 2; max = 8; } as "2..8"; NULL after a complaint. */
+static char *range_text(const struct conf_context *context, config_setting_t *group,
+                        const char *path)
+{
+    static const char *const names[] = { "min", "max" };
+    char *texts[2] = { NULL };
+
+    for (int i = 0; i < config_setting_length(group); i++) {
+        const config_setting_t *setting = config_setting_get_elem(group, (unsigned)i);
+        const char *name = config_setting_name(setting);
+        int at = strcmp(name, names[0]) == 0 ? 0 : strcmp(name, names[1]) == 0 ? 1 : -1;
+
+        if (at < 0 || config_setting_is_aggregate(setting)) {
+            conf_complain(context, "`%s` has a `min` and a `max`, no `%s`", path, name);
+            return NULL;
+        }
+        texts[at] = scalar_text(context, setting);
+    }
+    if (texts[0] && texts[1])
+        return arena_printf(context->options->state->arena, "%s..%s", texts[0], texts[1]);
+    conf_complain(context, "`%s` is a range without its `%s`", path,
+                  names[texts[0] ? 1 : 0]);
+    return NULL;
+}
+
 static void walk(struct conf_context *context, const char *file, config_setting_t *group,
                  const char *prefix);
 
@@ -119,7 +144,17 @@ static void take_group(struct conf_context *context, const char *file,
                        config_setting_t *setting, const char *path)
 {
     const struct conf_group *of = conf_group_of(path);
+    const struct conf_key *key = conf_find(path);
 
+    if (!key)
+        key = conf_find_in_group(path);
+    if (key && key->type == CONF_COUNT) {
+        const char *range = range_text(context, setting, path);
+
+        if (range)
+            conf_apply(context, path, range);
+        return;
+    }
     if (!conf_is_group(path)) {
         if (conf_find(path))
             conf_complain(context, "`%s` is an option and takes a value, not a group",

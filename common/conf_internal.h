@@ -147,6 +147,7 @@ bool conf_pool_path(const char *path, char name[32], const char **ret_field);
  * are used twice. */
 void conf_cron_settle(const struct conf_context *context);
 void conf_functions_settle(const struct conf_context *context);
+void conf_pools_settle(const struct conf_context *context); /* nobody to feel the load */
 
 /* CPUs that the control groups below `root` leave the process of `list`
  * (/proc/self/cgroup); 0: as many as there are. */

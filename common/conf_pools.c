@@ -197,6 +197,33 @@ bool conf_pool_apply(const struct conf_context *context, const char *path,
     return true;
 }
 
+/*
+ * A range needs somebody who feels the load: a worker that is busy; the scheduler, which
+ * counts the jobs that wait.
+ */
+void conf_pools_settle(const struct conf_context *context)
+{
+    const struct options *options = context->options;
+    struct conf_context here = *context;
+
+    if (options->server.workers.is_range &&
+        conf_count_value(&options->server.workers) == 0) {
+        here.where = options_source(options, conf_find("server.workers")).where;
+        conf_complain(&here, "`server.workers` is a range: its `min` must be at least 1");
+    }
+    for (size_t i = 0; i < options->jobs.pool_count; i++) {
+        const struct pool_options *pool = &options->jobs.pools[i];
+
+        if (!pool->consumers.is_range || options->jobs.scheduler)
+            continue;
+        here.where = options->state->pools_source.where;
+        conf_complain(&here,
+                      "`jobs.pools.%s.consumers` is a range, but jobs.scheduler is off, "
+                      "and nobody counts the jobs that wait",
+                      pool->name);
+    }
+}
+
 struct conf_source options_pools_source(const struct options *options)
 {
     return options->state->pools_source;

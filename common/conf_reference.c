@@ -34,7 +34,9 @@ static const char head[] =
 static const char pools[] =
     "\n"
     "    # Consumer pools: any number, each a group with a name of its own.\n"
-    "    #   consumers: number, \"auto\" or \"50%\" of the CPUs; default 1 [live]\n"
+    "    #   consumers: number, \"auto\", \"50%\" of the CPUs, or { min = 1; max = 4; } "
+    "by\n"
+    "    #     the jobs that wait (group autoscale); default 1 [live]\n"
     "    #   queues: in order of priority; default high, default, low [new workers]\n"
     "    #   strategy: \"default\" (earlier queues first), \"round_robin\" or \"random\" "
     "[new workers]\n"
@@ -112,7 +114,7 @@ static const char *const type_words[] = {
     [CONF_LIST] = "list",
     [CONF_WORDS] = "list",
     [CONF_VARIABLES] = "list",
-    [CONF_COUNT] = "number, \"auto\" or \"50%\" of the CPUs",
+    [CONF_COUNT] = "number, \"auto\", \"50%\" of the CPUs, or a range \"2..8\"",
     [CONF_ENUM] = "one of",
 };
 static const char *const applies_words[] = {

@@ -92,7 +92,8 @@ static bool parse_bool(const char *text, bool *ret)
     return false;
 }
 
-bool conf_parse_count(const char *text, struct conf_count *ret)
+/* "auto", "50%", "4". */
+static bool parse_amount(const char *text, struct conf_count *ret)
 {
     struct conf_count count = { 0 };
     char *end;
@@ -278,20 +279,40 @@ static const char *set_list(struct arena *arena, void *base, const struct conf_k
     return NULL;
 }
 
+bool conf_parse_count(const char *text, struct conf_count *ret)
+{
+    const char *dots = strstr(text, "..");
+    struct conf_count least, most;
+    char left[16];
+
+    if (!dots)
+        return parse_amount(text, ret);
+    snprintf(left, sizeof(left), "%.*s", (int)(dots - text), text);
+    if (!parse_amount(left, &least) || !parse_amount(dots + 2, &most))
+        return false;
+    *ret = least;
+    ret->is_range = true;
+    ret->most.is_auto = most.is_auto;
+    ret->most.percent = most.percent;
+    ret->most.number = most.number;
+    return true;
+}
+
 static const char *set_count(struct arena *arena, void *base, const struct conf_key *key,
                              const char *text)
 {
     struct conf_count count;
 
     if (!conf_parse_count(text, &count))
-        return "must be a number up to 1024, \"auto\", or a share of the CPUs such as "
-               "\"50%\"";
-    const char *error = count.is_auto || count.percent
-                            ? NULL
-                            : range_error(arena, key, (double)count.number);
-    if (!error)
-        *CONF_FIELD(base, key, struct conf_count) = count;
-    return error;
+        return strstr(text, "..")
+                   ? "must be a range of two counts such as \"2..8\""
+                   : "must be a number up to 1024, \"auto\", or a share of the CPUs such "
+                     "as \"50%\"";
+    int least = conf_count_value(&count), most = conf_count_most(&count);
+    if (most < least)
+        return arena_printf(arena, "has a `min` of %d, but a `max` of %d", least, most);
+    *CONF_FIELD(base, key, struct conf_count) = count;
+    return NULL;
 }
 
 static const char *set_enum(struct arena *arena, void *base, const struct conf_key *key,
@@ -445,14 +466,48 @@ void conf_print_list(struct buf *out, const struct conf_list *list)
     buf_adds(out, list->count ? " ]" : "]");
 }
 
+static void print_amount(struct buf *out, bool is_auto, int percent, int number,
+                         const char *quote)
+{
+    if (is_auto)
+        buf_addf(out, "%sauto%s", quote, quote);
+    else if (percent)
+        buf_addf(out, "%s%d%%%s", quote, percent, quote);
+    else
+        buf_addf(out, "%d", number);
+}
+
 void conf_print_count(struct buf *out, const struct conf_count *count)
 {
-    if (count->is_auto)
-        buf_adds(out, "\"auto\"");
-    else if (count->percent)
-        buf_addf(out, "\"%d%%\"", count->percent);
-    else
-        buf_addf(out, "%d", count->number);
+    if (count->is_range)
+        buf_adds(out, "{ min = ");
+    print_amount(out, count->is_auto, count->percent, count->number, "\"");
+    if (!count->is_range)
+        return;
+    buf_adds(out, "; max = ");
+    print_amount(out, count->most.is_auto, count->most.percent, count->most.number, "\"");
+    buf_adds(out, "; }");
+}
+
+void conf_count_text(const struct conf_count *count, struct buf *out)
+{
+    print_amount(out, count->is_auto, count->percent, count->number, "");
+    if (!count->is_range)
+        return;
+    buf_adds(out, "..");
+    print_amount(out, count->most.is_auto, count->most.percent, count->most.number, "");
+}
+
+bool conf_count_same(const struct conf_count *a, const struct conf_count *b)
+{
+    struct buf one = BUF_HEAP, other = BUF_HEAP;
+
+    conf_count_text(a, &one);
+    conf_count_text(b, &other);
+    bool is_same = strcmp(buf_text(&one), buf_text(&other)) == 0;
+    buf_done(&one);
+    buf_done(&other);
+    return is_same;
 }
 
 /* Names alone: a value may be a password. */
@@ -528,6 +583,9 @@ void conf_field_write(const void *base, const struct conf_key *key, struct buf *
         list = CONF_FIELD(base, key, struct conf_list);
         for (size_t i = 0; i < list->count; i++)
             buf_addf(out, "%s%c", list->items[i], CONF_ITEM_END);
+        break;
+    case CONF_COUNT:
+        conf_count_text(CONF_FIELD(base, key, struct conf_count), out);
         break;
     default: /* quotes or not: that is all that differs */
         conf_value_print(base, key, &value);

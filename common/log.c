@@ -28,12 +28,16 @@ static struct {
     int fd;
     char *path; /* NULL: standard error or somebody else's descriptor */
     enum log_format format;
-    enum log_level level;
+    _Atomic int32_t own_level;
+    _Atomic int32_t *level; /* the own one, or one that processes share */
     char process[48];
     char id[132];
     const char *(*id_of_now)(void);
     void (*on_fatal)(const char *reason);
-} state = { .fd = STDERR_FILENO, .level = LOGL_INFO, .process = "master" };
+} state = { .fd = STDERR_FILENO,
+            .own_level = LOGL_INFO,
+            .level = &state.own_level,
+            .process = "master" };
 
 static int open_path(const char *path)
 {
@@ -65,7 +69,7 @@ int log_open(const char *path, enum log_format format, enum log_level level)
         state.path = NULL;
     }
     state.format = format;
-    state.level = level;
+    log_set_level(level);
     return 0;
 }
 
@@ -98,12 +102,27 @@ int log_fd(void)
 
 void log_set_level(enum log_level level)
 {
-    state.level = level;
+    atomic_store_explicit(state.level, (int32_t)level, memory_order_relaxed);
 }
 
 enum log_level log_get_level(void)
 {
-    return state.level;
+    return (enum log_level)atomic_load_explicit(state.level, memory_order_relaxed);
+}
+
+const char *log_level_text(enum log_level level)
+{
+    static const char *const texts[] = { "error", "warn", "info", "debug" };
+
+    return texts[level];
+}
+
+void log_share_level(_Atomic int32_t *level)
+{
+    enum log_level now = log_get_level();
+
+    state.level = level ? level : &state.own_level;
+    log_set_level(now);
 }
 
 void log_set_process(const char *name)
@@ -123,7 +142,7 @@ void log_set_id_source(const char *(*id_of_now)(void))
 
 bool log_is_on(enum log_level level)
 {
-    return level <= state.level;
+    return level <= log_get_level();
 }
 
 static const char *current_id(void)

@@ -9,7 +9,9 @@
 #ifndef FORKMARK_COMMON_LOG_H
 #define FORKMARK_COMMON_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The values match syslog's order of urgency; smaller is more urgent. */
 enum log_level { LOGL_ERROR, LOGL_WARN, LOGL_INFO, LOGL_DEBUG };
@@ -24,6 +26,10 @@ void log_use_fd(int fd);
 int log_fd(void);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
+const char *log_level_text(enum log_level level); /* "warn", as the option log.level */
+/* From now on the level is one in memory that processes share: whoever sets it sets it
+ * for all. It begins as this process' own; NULL: alone again. */
+void log_share_level(_Atomic int32_t *level);
 /* "worker 3": stands on each line. Copied. */
 void log_set_process(const char *name);
 /* The id of what this process does now outside any task; NULL: none. Copied. */

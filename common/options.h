@@ -207,6 +207,13 @@ struct options {
     } metrics;
 
     struct {
+        uint64_t window; /* 10 s: what is measured before a decision */
+        int64_t busy;    /* 70 %: more, and one more is started */
+        uint64_t calm;   /* 60 s: so long fewer must do */
+        int64_t waiting; /* 10 jobs for each consumer */
+        uint64_t age;    /* 30 s: a job that waits longer wants one more */
+    } autoscale;
+    struct {
         bool enabled; /* answers cached in Redis; off for measurements */
         bool warm_on_login;
         uint64_t warm_recommendations, warm_bookmarks, warm_projects;

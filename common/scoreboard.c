@@ -121,6 +121,24 @@ void board_release(struct scoreboard *board, int index)
     atomic_store(&slot->state, BOARD_FREE);
 }
 
+void board_name_backlog(struct scoreboard *board, size_t place, const char *pool)
+{
+    struct board_backlog *backlog = &board->shared.backlogs[place];
+
+    assert(place < BOARD_BACKLOGS);
+    atomic_store(&backlog->counted_ms, 0);
+    set_text(backlog->pool, sizeof(backlog->pool), pool);
+}
+
+struct board_backlog *board_backlog(struct scoreboard *board, const char *pool)
+{
+    for (size_t i = 0; i < BOARD_BACKLOGS; i++)
+        if (*board->shared.backlogs[i].pool &&
+            strcmp(board->shared.backlogs[i].pool, pool) == 0)
+            return &board->shared.backlogs[i];
+    return NULL;
+}
+
 void board_set_state(struct board_slot *slot, enum board_state state)
 {
     atomic_store(&slot->state, (int32_t)state);
@@ -153,6 +171,11 @@ void board_waiting(struct board_slot *slot, const char *waiting_on)
 
 void board_end(struct board_slot *slot)
 {
+    /* A worker's requests overlap: there the loop's idle time tells how busy it is. */
+    if (slot->doing.since_ms && slot->role == BOARD_CONSUMER)
+        atomic_fetch_add_explicit(&slot->count.busy_us,
+                                  (clock_ms() - slot->doing.since_ms) * 1000,
+                                  memory_order_relaxed);
     begin_write(slot);
     memset(&slot->doing, 0, sizeof(slot->doing));
     end_write(slot);

@@ -73,13 +73,25 @@ struct board_slot {
     _Atomic int32_t frame_count;
 };
 
+/* The jobs that wait for a pool whose count is a range: counted by the scheduler, read by
+ * the master, which names the pools. */
+#define BOARD_BACKLOGS 66
+struct board_backlog {
+    char pool[32];
+    _Atomic uint64_t counted_ms; /* clock_ms(); 0: never */
+    _Atomic int64_t waiting, age_ms;
+};
+
 /* What every child has in common. */
 struct board_shared {
     _Atomic uint32_t configured_workers;
     _Atomic uint32_t is_stopping; /* the server's end, not one child's */
     _Atomic uint64_t restarts, kills, reloads, reload_failures;
+    _Atomic int32_t
+        log_level; /* enum log_level of every process, see log_share_level() */
     int64_t started_unix;
     uint32_t slot_count;
+    struct board_backlog backlogs[BOARD_BACKLOGS];
 };
 
 struct scoreboard;
@@ -95,6 +107,10 @@ struct board_slot *board_slot(struct scoreboard *board, size_t index);
 int board_take(struct scoreboard *board, enum board_role role, int number,
                const char *pool);
 void board_release(struct scoreboard *board, int index);
+
+/* Master: the pool of that place. */
+void board_name_backlog(struct scoreboard *board, size_t place, const char *pool);
+struct board_backlog *board_backlog(struct scoreboard *board, const char *pool);
 
 /* Child: its own slot. */
 void board_set_state(struct board_slot *slot, enum board_state state);

@@ -13,6 +13,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/task.h"
+#include "jobs/backlog.h"
 #include "jobs/connections.h"
 #include "jobs/cron.h"
 #include "jobs/outbox.h"
@@ -213,6 +214,29 @@ static int clean_up(struct scheduler *s)
     return s->leads_chores ? sweep_expired(s->pg) : 0;
 }
 
+/* For the master, which scales the pools whose count is a range. */
+static int count_backlogs(struct scheduler *s)
+{
+    const struct options *options = s->context->options;
+    int rc = 0;
+
+    for (size_t i = 0; rc >= 0 && i < options->jobs.pool_count; i++) {
+        const struct pool_options *pool = &options->jobs.pools[i];
+        struct board_backlog *of_pool = board_backlog(s->context->board, pool->name);
+        struct backlog backlog;
+
+        if (!pool->consumers.is_range || !of_pool)
+            continue;
+        rc = backlog_count(s->redis, options, pool, &backlog);
+        if (rc < 0)
+            break;
+        atomic_store(&of_pool->waiting, backlog.waiting);
+        atomic_store(&of_pool->age_ms, backlog.age_ms);
+        atomic_store(&of_pool->counted_ms, clock_ms());
+    }
+    return rc;
+}
+
 /* In the order in which they are due at the start: nothing is led before `lead`. */
 static struct duty {
     const char *name;
@@ -225,6 +249,7 @@ static struct duty {
     { .name = "lead", .run = lead, .every_ms = 1000 },
     { .name = "due jobs", .run = enqueue_due, .every_ms = 1000, .first_ms = 100 },
     { .name = "cron", .run = enqueue_cron, .every_ms = 500, .first_ms = 100 },
+    { .name = "backlog", .run = count_backlogs, .every_ms = 1000, .first_ms = 150 },
     { .name = "maintenance", .run = maintain, .every_ms = 30000, .first_ms = 200 },
     { .name = "tidying", .run = tidy, .every_ms = 600000, .first_ms = 300 },
     { .name = "outbox", .run = flush_outbox, .every_ms = 2000, .first_ms = 500 },

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/control.h"
+#include "master/events.h"
 #include "master/master.h"
 #include <errno.h>
 #include <signal.h>
@@ -46,6 +47,7 @@ static void on_reload(struct master *m)
 {
     struct buf report = BUF_HEAP;
 
+    event_note(EVENT_RELOAD, "a reload, by signal HUP");
     reload(m, &report); /* logs by itself */
     buf_done(&report);
 }
@@ -57,10 +59,13 @@ static void scale_web(struct master *m, int by)
 
     if (!web || wanted < 1)
         return;
-    if (pool_scale(m, web, wanted) < 0)
+    if (pool_order(m, web, wanted, 0, by > 0 ? "signal TTIN" : "signal TTOU") < 0) {
         log_warn("no room for %d workers", wanted);
-    else
-        log_info("%d workers wanted now", wanted);
+        return;
+    }
+    log_info("%d workers wanted now", wanted);
+    event_note(EVENT_SCALE, "web: %d -> %d by signal %s", wanted - by, wanted,
+               by > 0 ? "TTIN" : "TTOU");
 }
 
 static void on_more(struct master *m)
@@ -82,6 +87,7 @@ static void on_winch(struct master *m)
     if (!web || m->phase != PHASE_SERVING || web->wanted == 0)
         return;
     log_info("the workers drain; HUP brings them back");
+    event_note(EVENT_SCALE, "web: %d -> 0 by signal WINCH", web->wanted);
     pool_scale(m, web, 0);
     web->is_put_away = true;
 }
@@ -233,6 +239,7 @@ void master_init(struct master *m, struct options *options, size_t slots)
     m->children = calloc(slots, sizeof(*m->children));
     if (!m->board || !m->children || m->note == MAP_FAILED)
         fatal("no memory for %zu processes' slots", slots);
+    log_share_level(&board_shared(m->board)->log_level);
     block_signals(&set);
     m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     m->notify_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -251,6 +258,7 @@ void master_done(struct master *m)
     close(m->signals.fd);
     close(m->notify_fd);
     close(m->epoll_fd);
+    log_share_level(NULL);
     board_free(m->board);
     munmap(m->note, NOTE_BYTES);
     free(m->children);

@@ -5,7 +5,9 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/events.h"
 #include "master/master.h"
+#include "master/operate.h"
 #include "master/status.h"
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -26,6 +28,7 @@ struct client {
     struct watch watch;
     struct control *control; /* NULL: this place is free */
     struct buf in, out;
+    uid_t uid;
     bool is_waiting; /* for the reload under way to end; `report` is what it changes */
     char *report;
 };
@@ -34,6 +37,7 @@ struct control {
     struct watch listening;
     struct master *master;
     struct client clients[CLIENTS_MAX];
+    char who[80]; /* gave the command that is being run */
 };
 
 /* Commands ------------------------------------------------------------------ */
@@ -50,6 +54,7 @@ static bool run_reload(struct master *m, char *const words[], struct buf *text,
 {
     (void)words;
     (void)answer;
+    event_note(EVENT_RELOAD, "a reload, asked for by %s", control_who(m));
     return reload(m, text);
 }
 
@@ -58,67 +63,15 @@ static bool run_restart(struct master *m, char *const words[], struct buf *text,
 {
     (void)words;
     (void)answer;
+    event_note(EVENT_RELOAD, "a rolling restart, asked for by %s", control_who(m));
     return reload_restart(m, text);
-}
-
-/* "4", "+1", "-1", or "config" for what the configuration says. */
-static bool parse_count(const struct pool *pool, const char *word, int *ret)
-{
-    char *end;
-
-    if (strcmp(word, "config") == 0) {
-        *ret = pool->configured;
-        return true;
-    }
-    long number = strtol(word, &end, 10);
-    if (end == word || *end || number < -1024 || number > 1024)
-        return false;
-    *ret = (int)number + (*word == '+' || *word == '-' ? pool->wanted : 0);
-    return true;
-}
-
-static const char *pool_word(const char *word)
-{
-    return strncmp(word, "jobs.", 5) == 0 ? word + 5 : word;
-}
-
-static bool run_scale(struct master *m, char *const words[], struct buf *text,
-                      cJSON *answer)
-{
-    struct pool *pool = pool_find(m, pool_word(words[1]));
-    int wanted;
-
-    (void)answer;
-    if (!pool || m->phase != PHASE_SERVING) {
-        buf_addf(text, "there is no pool `%s`%s\n", words[1],
-                 m->phase == PHASE_SERVING ? "" : " yet");
-        return false;
-    }
-    if (!parse_count(pool, words[2], &wanted)) {
-        buf_addf(text, "`%s` is no count; write 4, +1, -1 or config\n", words[2]);
-        return false;
-    }
-    /* What the file says is allowed, none at all as well. */
-    bool needs_one = pool->role->board == BOARD_WORKER && strcmp(words[2], "config") != 0;
-    if (wanted < (needs_one ? 1 : 0) || (pool->role->is_single && wanted > 1)) {
-        buf_addf(text, "%s cannot have %d processes\n", words[1], wanted);
-        return false;
-    }
-    int before = pool->wanted;
-    if (pool_scale(m, pool, wanted) < 0) {
-        buf_addf(text, "%d processes are more than this master has room for (%zu)\n",
-                 wanted, board_slots(m->board));
-        return false;
-    }
-    log_info("scale %s: %d -> %d", pool->name, before, wanted);
-    buf_addf(text, "%s: %d -> %d\n", pool->name, before, wanted);
-    return true;
 }
 
 static bool run_stop(struct master *m, char *const words[], struct buf *text,
                      cJSON *answer)
 {
     (void)answer;
+    event_note(EVENT_MASTER, "told to stop by %s", control_who(m));
     stop_begin(m, words[1] != NULL);
     buf_adds(text, "stopping\n");
     return true;
@@ -186,10 +139,17 @@ static const struct command commands[] = {
     { .words = "reload --wait", .run = run_reload, .waits = true },
     { .words = "restart --rolling", .run = run_restart },
     { .words = "restart --rolling --wait", .run = run_restart, .waits = true },
-    { .words = "scale <pool> <count>", .run = run_scale },
+    { .words = "scale <pool> <count>", .run = operate_scale },
+    { .words = "scale <pool> <count> --for <time>", .run = operate_scale },
+    { .words = "drain <pid>", .run = operate_drain },
+    { .words = "kill <pid>", .run = operate_kill },
+    { .words = "log-level <level>", .run = operate_log_level },
     { .words = "stop", .run = run_stop },
     { .words = "stop --quick", .run = run_stop },
     { .words = "show config", .run = run_show_config },
+    { .words = "show events", .run = operate_show_events },
+    { .words = "show listeners", .run = operate_show_listeners },
+    { .words = "show pools", .run = operate_show_pools },
 };
 
 /* Whether the words are an instance of the pattern. */
@@ -235,6 +195,25 @@ static bool read_words(const cJSON *request, char *words[WORDS_MAX + 1],
     return count > 0;
 }
 
+/* The number is the kernel's word, the name is what the other side says of itself. */
+static void note_who(const struct client *client, const cJSON *request)
+{
+    const cJSON *user = cJSON_GetObjectItemCaseSensitive(request, "user");
+    char *who = client->control->who;
+
+    snprintf(who, sizeof(client->control->who), "%.40s (uid %u)",
+             cJSON_IsString(user) && *user->valuestring ? user->valuestring : "somebody",
+             (unsigned)client->uid);
+    for (; *who; who++)
+        if ((unsigned char)*who < ' ' || *who == 0x7f)
+            *who = '?';
+}
+
+const char *control_who(const struct master *m)
+{
+    return m->control && *m->control->who ? m->control->who : "nobody";
+}
+
 static void put_answer(cJSON *reply, bool is_ok, const char *text, struct buf *out)
 {
     cJSON_AddBoolToObject(reply, "ok", is_ok);
@@ -259,6 +238,7 @@ static bool answer(struct master *m, struct client *client)
     } else {
         const struct command *command = find_command(words, count);
 
+        note_who(client, request);
         if (command)
             is_ok = command->run(m, words, &text, reply);
         client->is_waiting = is_ok && command->waits && reload_is_busy(m);
@@ -354,16 +334,28 @@ void control_reload_done(struct master *m, bool is_ok, const char *text)
 }
 
 /* Only those who could end this process by a signal may command it. */
-static bool may_command(int fd)
+static bool may_command(int fd, uid_t *ret_uid)
 {
     struct ucred peer;
     socklen_t length = sizeof(peer);
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
-        (peer.uid == 0 || peer.uid == geteuid()))
+        (peer.uid == 0 || peer.uid == geteuid())) {
+        *ret_uid = peer.uid;
         return true;
+    }
     log_warn("the control socket was used by user %u: refused", (unsigned)peer.uid);
     return false;
+}
+
+static void refuse(int fd, const char *why)
+{
+    char line[128];
+    int length = snprintf(line, sizeof(line), "{\"ok\":false,\"text\":\"%s\\n\"}\n", why);
+
+    if (send(fd, line, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        log_debug("who was refused has gone already");
+    close(fd);
 }
 
 static struct client *free_client(struct control *control)
@@ -380,15 +372,18 @@ static void on_connect(struct watch *watch, uint32_t events)
         (struct control *)((char *)watch - offsetof(struct control, listening));
     int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     struct client *client = free_client(control);
+    uid_t uid = 0;
 
     (void)events;
     if (fd < 0)
         return;
-    if (!client || !may_command(fd)) {
-        close(fd);
+    if (!client || !may_command(fd, &uid)) {
+        refuse(fd, client ? "this server obeys root and its own user alone"
+                          : "too many commands at once");
         return;
     }
-    *client = (struct client){ .watch = { fd, on_client }, .control = control };
+    *client =
+        (struct client){ .watch = { fd, on_client }, .control = control, .uid = uid };
     if (!master_watch(control->master, &client->watch, EPOLLIN))
         close_client(client);
 }

@@ -3,10 +3,12 @@
  */
 #include "master/ctl.h"
 #include "common/buf.h"
+#include "common/conf.h"
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <stdbool.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -16,6 +18,7 @@
 /* A reload waits for the parsing child, which has ten seconds. (A zero: for ever; it is
  * for commands that wait until the last process has been replaced.) */
 #define ANSWER_SECONDS 30
+#define WATCH_EVERY_MS 1000
 
 enum { CTL_DONE, CTL_REFUSED, CTL_NO_MASTER };
 
@@ -51,6 +54,15 @@ static bool is_trusted(int fd)
            (peer.uid == 0 || peer.uid == geteuid() || geteuid() == 0);
 }
 
+/* For the server's log and history; what counts is the user id that it sees. */
+static const char *own_name(void)
+{
+    const char *behind = getenv("SUDO_USER");
+    const struct passwd *entry = getpwuid(geteuid());
+
+    return behind && *behind ? behind : entry ? entry->pw_name : "";
+}
+
 static void send_words(int fd, const char *const *words)
 {
     cJSON *request = cJSON_CreateObject();
@@ -58,6 +70,7 @@ static void send_words(int fd, const char *const *words)
 
     for (; *words; words++)
         cJSON_AddItemToArray(list, cJSON_CreateString(*words));
+    cJSON_AddStringToObject(request, "user", own_name());
     char *line = cJSON_PrintUnformatted(request);
     if (line) {
         struct buf out = BUF_HEAP;
@@ -92,7 +105,7 @@ static cJSON *receive(int fd)
     return answer;
 }
 
-static int show(const cJSON *answer, int as_json)
+static int show(const cJSON *answer, bool as_json)
 {
     const cJSON *data = cJSON_GetObjectItemCaseSensitive(answer, "data");
     const cJSON *text = cJSON_GetObjectItemCaseSensitive(answer, "text");
@@ -109,28 +122,51 @@ static int show(const cJSON *answer, int as_json)
     return is_ok ? CTL_DONE : CTL_REFUSED;
 }
 
-int ctl_run(const char *socket_path, const char *const *words, int as_json)
+cJSON *ctl_ask(const char *socket_path, const char *const *words, struct buf *error)
 {
     int fd = connect_to(socket_path, has_word(words, "--wait"));
 
     if (fd < 0) {
-        fprintf(stderr, "forkmark ctl: no server answers at %s: %s\n", socket_path,
-                strerror(errno));
-        return CTL_NO_MASTER;
+        buf_addf(error, "no server answers at %s: %s", socket_path, strerror(errno));
+        return NULL;
     }
     if (!is_trusted(fd)) {
-        fprintf(stderr, "forkmark ctl: %s belongs to another user\n", socket_path);
+        buf_addf(error, "%s belongs to another user", socket_path);
         close(fd);
-        return CTL_NO_MASTER;
+        return NULL;
     }
     send_words(fd, words);
     cJSON *answer = receive(fd);
     close(fd);
-    if (!answer) {
-        fprintf(stderr, "forkmark ctl: the server at %s gave no answer\n", socket_path);
-        return CTL_NO_MASTER;
-    }
-    int status = show(answer, as_json);
+    if (!answer)
+        buf_addf(error, "the server at %s gave no answer", socket_path);
+    return answer;
+}
+
+/* `status --watch [SECONDS]`; 0: it is another command. */
+static uint64_t watch_interval(const char *const *words)
+{
+    uint64_t every_ms = WATCH_EVERY_MS;
+
+    if (strcmp(words[0], "status") != 0 || !words[1] || strcmp(words[1], "--watch") != 0)
+        return 0;
+    if (words[2] && (words[3] || !conf_parse_duration(words[2], &every_ms)))
+        return 0; /* the server will not know it either, and say so */
+    return every_ms < 100 ? 100 : every_ms;
+}
+
+int ctl_run(const char *socket_path, const char *const *words, bool as_json)
+{
+    uint64_t every_ms = watch_interval(words);
+    struct buf error = BUF_HEAP;
+
+    if (every_ms > 0)
+        return ctl_watch(socket_path, every_ms, as_json);
+    cJSON *answer = ctl_ask(socket_path, words, &error);
+    if (!answer)
+        fprintf(stderr, "forkmark ctl: %s\n", buf_text(&error));
+    buf_done(&error);
+    int status = answer ? show(answer, as_json) : CTL_NO_MASTER;
     cJSON_Delete(answer);
     return status;
 }

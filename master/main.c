@@ -278,17 +278,27 @@ static const struct command commands[] = {
       .about =
           "Speaks to the server that was started with the same configuration.\n\n"
           "Commands:\n"
-          "  status                  the process tree and what each process does\n"
+          "  status [--watch [TIME]] the process tree and what each process does;\n"
+          "                          --watch: a table, drawn anew until Ctrl-C\n"
           "  reload [--wait]         as HUP; says what changes, or why nothing does;\n"
           "                          --wait: answers when all of it has been done\n"
           "  restart --rolling [--wait]  every process anew, one in, one out\n"
-          "  scale POOL N|+N|-N      POOL is `web` or `jobs.NAME`; `config` for N takes\n"
-          "                          the configured count again\n"
+          "  scale POOL N|+N|-N [--for TIME]\n"
+          "                          POOL is `web` or `jobs.NAME`; `config` for N takes\n"
+          "                          the configured count again, as the end of --for "
+          "does\n"
+          "  drain PID               that process finishes what it has, another one\n"
+          "                          takes its place\n"
+          "  kill PID                the same without mercy; its stack is in the log\n"
+          "  log-level LEVEL         of all processes, until the next reload\n"
           "  stop [--quick]          as TERM; --quick as QUIT\n"
-          "  show config             each value and where it comes from",
+          "  show config             each value and where it comes from\n"
+          "  show events             starts, deaths, reloads, scalings, and why\n"
+          "  show listeners          addresses, and the connections that wait there\n"
+          "  show pools              the names that `scale` knows",
       .details = "Examples:\n"
                  "  forkmark ctl status\n"
-                 "  forkmark ctl scale web 4\n"
+                 "  forkmark ctl scale web 4 --for 30m\n"
                  "  forkmark ctl scale jobs.default +1\n\n"
                  "Exit status: 0 done, 1 refused, 2 no server answers, or usage.\n",
       .options = ctl_options,

@@ -131,6 +131,8 @@ bool start_reaped(struct master *m, pid_t pid, int status);
 /* watch.c: silent children and overdue jobs. */
 uint64_t watch_turn(struct master *m);
 void watch_note_lateness(struct master *m); /* at the start of each turn */
+/* The child of that slot leaves its stack in the log, then it ends. */
+void watch_kill(struct master *m, size_t index, const char *why, bool is_stopped);
 
 /* stop.c */
 void stop_begin(struct master *m, bool quick);

@@ -5,6 +5,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/events.h"
 #include "master/master.h"
 #include <errno.h>
 #include <signal.h>
@@ -67,8 +68,9 @@ struct pool *pool_add(struct master *m, const struct role *role, const char *nam
         return NULL;
     memset(pool, 0, sizeof(*pool));
     pool->role = role;
-    pool->configured = pool->wanted = wanted;
+    pool->configured = pool->most = pool->wanted = wanted;
     snprintf(pool->name, sizeof(pool->name), "%s", name);
+    board_name_backlog(m->board, (size_t)(pool - m->pools), name);
     return pool;
 }
 
@@ -94,11 +96,20 @@ static int number_of(const struct master *m, const struct child *child)
     return board_slot(m->board, (size_t)(child - m->children))->number;
 }
 
-static const char *name_of(const struct master *m, const struct child *child)
+const char *child_name(const struct master *m, const struct child *child)
 {
     static char text[48];
 
     child_title(child->pool, number_of(m, child), text, sizeof(text));
+    return text;
+}
+
+const char *pool_path(const struct pool *pool)
+{
+    static char text[48];
+
+    snprintf(text, sizeof(text), "%s%s",
+             pool->role->board == BOARD_CONSUMER ? "jobs." : "", pool->name);
     return text;
 }
 
@@ -228,7 +239,7 @@ static struct child *start_child(struct master *m, struct pool *pool, unsigned g
     child->predecessor = orphan_take(pool);
     pid_t pid = spawn_child(m, child, slot);
     if (pid < 0) {
-        log_error("%s cannot be forked: %s; again in a second", name_of(m, child),
+        log_error("%s cannot be forked: %s; again in a second", child_name(m, child),
                   strerror(-pid));
         orphan_add(pool, &child->predecessor);
         board_release(m->board, slot);
@@ -237,7 +248,7 @@ static struct child *start_child(struct master *m, struct pool *pool, unsigned g
         return NULL;
     }
     child->pid = pid;
-    log_debug("%s started with pid %d", name_of(m, child), (int)pid);
+    log_debug("%s started with pid %d", child_name(m, child), (int)pid);
     return child;
 }
 
@@ -250,13 +261,14 @@ struct child *pool_start_proof(struct master *m, struct pool *pool, unsigned gen
  * A worker's drain has graceful_timeout. A consumer finishes its job, however long
  * that may take (watch.c knows the job's deadline); only the final stop hurries it.
  */
-void child_drain(struct master *m, struct child *child, uint64_t now)
+void child_drain(struct master *m, struct child *child, const char *why)
 {
     bool is_unlimited = child->pool->role->finishes_jobs && m->phase != PHASE_STOPPING;
 
     child->is_draining = true;
-    child->kill_at = is_unlimited ? 0 : now + m->options->server.graceful_timeout;
-    log_debug("%s (pid %d) drains", name_of(m, child), (int)child->pid);
+    child->why = why;
+    child->kill_at = is_unlimited ? 0 : m->now + m->options->server.graceful_timeout;
+    log_debug("%s (pid %d) drains", child_name(m, child), (int)child->pid);
     kill(child->pid, SIGTERM);
 }
 
@@ -269,7 +281,9 @@ static void note_worn(struct master *m, struct pool *pool)
             continue;
         child->is_worn = true;
         log_info("%s (pid %d) has done its share of requests: replaced",
-                 name_of(m, child), (int)child->pid);
+                 child_name(m, child), (int)child->pid);
+        event_note(EVENT_RECYCLE, "%s (pid %d) has done its share of requests",
+                   child_name(m, child), (int)child->pid);
     }
 }
 
@@ -288,7 +302,9 @@ static void note_ready(struct master *m, struct pool *pool)
             pool->failures = 0;
             pool->fork_at = 0;
         }
-        log_debug("%s (pid %d) is ready", name_of(m, child), (int)child->pid);
+        log_debug("%s (pid %d) is ready", child_name(m, child), (int)child->pid);
+        event_note(EVENT_START, "%s (pid %d) is ready", child_name(m, child),
+                   (int)child->pid);
     }
 }
 
@@ -316,7 +332,8 @@ static void roll(struct master *m, struct pool *pool, struct census *census)
     if (census->total > pool->wanted) {
         if (census->former == 1 && pool->role->has_listeners && !reload_lets_last_go(m))
             return;
-        child_drain(m, census->oldest, m->now);
+        child_drain(m, census->oldest,
+                    census->oldest->is_worn ? "recycled" : "replaced by a newer one");
     } else if (m->now >= pool->fork_at && has_room_to_roll(pool, census)) {
         start_child(m, pool, pool->generation, false);
     } else {
@@ -331,7 +348,7 @@ static uint64_t balance(struct master *m, struct pool *pool)
 
     roll(m, pool, &census);
     while (census.newest && census.old == 0 && census.total > pool->wanted) {
-        child_drain(m, census.newest, m->now);
+        child_drain(m, census.newest, "fewer are wanted");
         census = count_children(m, pool);
     }
     while (census.total < pool->wanted) {
@@ -346,6 +363,89 @@ static uint64_t balance(struct master *m, struct pool *pool)
     }
     return NEVER;
 }
+
+/* Counts -------------------------------------------------------------------- */
+
+int pool_scale(struct master *m, struct pool *pool, int wanted)
+{
+    size_t others = 0;
+
+    for (size_t i = 0; i < m->pool_count; i++)
+        if (&m->pools[i] != pool)
+            others += (size_t)m->pools[i].wanted;
+    /* One slot stays free for a replacement that starts before the old one ends. */
+    if (wanted < 0 || others + (size_t)wanted + 1 > board_slots(m->board))
+        return -ENOSPC;
+    if (wanted > pool->wanted)
+        pool->fork_at = 0; /* somebody asks for it now */
+    pool->wanted = wanted;
+    pool->is_put_away = false;
+    if (pool->role->board == BOARD_WORKER)
+        board_shared(m->board)->configured_workers = (uint32_t)wanted;
+    return 0;
+}
+
+int pool_order(struct master *m, struct pool *pool, int wanted, uint64_t for_ms,
+               const char *who)
+{
+    int rc = pool_scale(m, pool, wanted);
+
+    if (rc < 0)
+        return rc;
+    pool->order = (struct pool_order){
+        .is_given = true,
+        .since_unix = clock_unix(),
+        .until_unix_ms = for_ms ? clock_unix_us() / 1000 + (int64_t)for_ms : 0,
+    };
+    snprintf(pool->order.who, sizeof(pool->order.who), "%s", who);
+    return 0;
+}
+
+/* Where the load decides, it goes on from where the operator was. */
+static int as_configured(const struct pool *pool)
+{
+    if (pool->wanted < pool->configured)
+        return pool->configured;
+    return pool->wanted > pool->most ? pool->most : pool->wanted;
+}
+
+int pool_take_back(struct master *m, struct pool *pool)
+{
+    int rc = pool_scale(m, pool, as_configured(pool));
+
+    if (rc == 0) {
+        pool->order = (struct pool_order){ .is_given = false };
+        autoscale_restart(&pool->load);
+    }
+    return rc;
+}
+
+/* The wall clock: a limit is a promise about the time of day, also over a suspend. */
+static uint64_t end_orders(struct master *m, struct pool *pool)
+{
+    int64_t left = pool->order.until_unix_ms - clock_unix_us() / 1000;
+    char who[sizeof(pool->order.who)];
+    int before = pool->wanted;
+
+    if (!pool->order.is_given || !pool->order.until_unix_ms)
+        return NEVER;
+    if (left > 0)
+        return m->now + (uint64_t)left;
+    memcpy(who, pool->order.who, sizeof(who));
+    if (pool_take_back(m, pool) < 0) {
+        pool->order.until_unix_ms = 0; /* the configured count does not fit: said once */
+        log_error("pool %s: there is no room for what is configured", pool->name);
+        return NEVER;
+    }
+    const char *then = pool->most > pool->configured ? "; the load decides again" : "";
+    log_info("scale %s: %d -> %d, the time that %s set is over%s", pool_path(pool),
+             before, pool->wanted, who, then);
+    event_note(EVENT_SCALE, "%s: %d -> %d, the time that %s set is over%s",
+               pool_path(pool), before, pool->wanted, who, then);
+    return NEVER;
+}
+
+/* A turn ---------------------------------------------------------------------- */
 
 /* The final word to those that should have ended by now. */
 static uint64_t hurry(struct master *m)
@@ -362,8 +462,10 @@ static uint64_t hurry(struct master *m)
             continue;
         }
         if (!child->was_killed) {
-            log_warn("%s (pid %d) did not end in time: killed", name_of(m, child),
+            log_warn("%s (pid %d) did not end in time: killed", child_name(m, child),
                      (int)child->pid);
+            event_note(EVENT_KILL, "%s (pid %d) did not end in time",
+                       child_name(m, child), (int)child->pid);
             board_shared(m->board)->kills++;
         }
         child->kill_at = 0;
@@ -379,6 +481,7 @@ uint64_t pools_turn(struct master *m)
     if (m->phase != PHASE_SERVING)
         return next;
     for (size_t i = 0; i < m->pool_count; i++) {
+        next = sooner(next, end_orders(m, &m->pools[i]));
         note_ready(m, &m->pools[i]);
         note_worn(m, &m->pools[i]);
         next = sooner(next, balance(m, &m->pools[i]));
@@ -409,6 +512,8 @@ static void note_done(const struct master *m, struct pool *pool)
     if (pool->is_removed || pool->wanted == 0)
         return;
     pool->wanted--;
+    event_note(EVENT_SCALE, "%s: %d wanted now, a consumer's work is over",
+               pool_path(pool), pool->wanted);
     if (m->control) /* `jobs work` has none, and ends */
         log_info(
             "pool %s: %d wanted now; `forkmark ctl scale jobs.%s config` starts it anew",
@@ -443,6 +548,21 @@ static void say_how(struct master *m, int status, struct buf *out)
     autopsy_usage(&m->usage, out);
 }
 
+static void say_end(struct master *m, const struct child *child, int status)
+{
+    struct buf used = BUF_HEAP;
+
+    log_debug("%s (pid %d) ended", child_name(m, child), (int)child->pid);
+    autopsy_usage(&m->usage, &used);
+    event_note(EVENT_END, "%s (pid %d) ended: %s; %s", child_name(m, child),
+               (int)child->pid,
+               is_done(status) ? "its work is over"
+               : child->why    ? child->why
+                               : "by itself, as it may",
+               buf_text(&used));
+    buf_done(&used);
+}
+
 static void say_death(struct master *m, const struct child *child, int status)
 {
     struct board_slot *slot = board_slot(m->board, (size_t)(child - m->children));
@@ -450,7 +570,7 @@ static void say_death(struct master *m, const struct child *child, int status)
     struct buf how = BUF_HEAP;
 
     if (child_ended_on_purpose(child, status)) {
-        log_debug("%s (pid %d) ended", name_of(m, child), (int)child->pid);
+        say_end(m, child, status);
         return;
     }
     if (slot->at_last.since_ms)
@@ -462,9 +582,12 @@ static void say_death(struct master *m, const struct child *child, int status)
         buf_addf(&how, "; at %s [%s] for %.1f s%s%s", doing.what, doing.id,
                  (double)(m->now - doing.since_ms) / 1000,
                  doing.waiting_on[0] ? ", waiting on " : "", doing.waiting_on);
-    log_error("%s (pid %d) died%s: %s", name_of(m, child), (int)child->pid,
+    log_error("%s (pid %d) died%s: %s", child_name(m, child), (int)child->pid,
               child->was_ready ? "" : " before it was ready", buf_text(&how));
-    autopsy_log_stack(slot, name_of(m, child));
+    event_note(EVENT_DEATH, "%s (pid %d) died%s: %s%s%s", child_name(m, child),
+               (int)child->pid, child->was_ready ? "" : " before it was ready",
+               slot->last_words, slot->last_words[0] ? "; " : "", buf_text(&how));
+    autopsy_log_stack(slot, child_name(m, child));
     buf_done(&how);
 }
 
@@ -524,31 +647,13 @@ void pools_signal(struct master *m, int signum)
             kill(m->children[i].pid, signum);
 }
 
-/* Counts -------------------------------------------------------------------- */
-
-int pool_scale(struct master *m, struct pool *pool, int wanted)
-{
-    size_t others = 0;
-
-    for (size_t i = 0; i < m->pool_count; i++)
-        if (&m->pools[i] != pool)
-            others += (size_t)m->pools[i].wanted;
-    /* One slot stays free for a replacement that starts before the old one ends. */
-    if (wanted < 0 || others + (size_t)wanted + 1 > board_slots(m->board))
-        return -ENOSPC;
-    if (wanted > pool->wanted)
-        pool->fork_at = 0; /* somebody asks for it now */
-    pool->wanted = wanted;
-    pool->is_put_away = false;
-    if (pool->role->board == BOARD_WORKER)
-        board_shared(m->board)->configured_workers = (uint32_t)wanted;
-    return 0;
-}
+/* By the configuration ------------------------------------------------------ */
 
 static void configure(struct master *m, const struct role *role, const char *name,
-                      int count)
+                      const struct conf_count *range)
 {
     struct pool *pool = pool_find(m, name);
+    int count = conf_count_value(range), most = conf_count_most(range);
     bool is_new = !pool;
 
     if (is_new)
@@ -557,13 +662,18 @@ static void configure(struct master *m, const struct role *role, const char *nam
         log_error("more than %d pools: %s is not started", POOLS_MAX, name);
         return;
     }
-    if (!is_new && pool->configured == count)
-        return; /* what an operator scaled meanwhile stays */
+    if (!is_new && pool->configured == count && pool->most == most)
+        return; /* what an operator or the load scaled meanwhile stays */
+    int before = pool->wanted;
     pool->configured = count;
-    if (pool_scale(m, pool, count) < 0)
+    pool->most = most;
+    if (pool_take_back(m, pool) < 0)
         log_error("pool %s: %d processes are more than this master has slots for (%zu); "
                   "a restart makes room",
                   name, count, board_slots(m->board));
+    else if (!is_new && pool->wanted != before)
+        event_note(EVENT_SCALE, "%s: %d -> %d, by the configuration", pool_path(pool),
+                   before, pool->wanted);
 }
 
 static const struct pool_options *find_options(const struct options *options,
@@ -589,6 +699,20 @@ bool pool_has_same_work(const struct options *before, const struct pool_options 
     return true;
 }
 
+/* The scheduler counts the jobs that wait for pools whose count is a range. */
+static bool is_counted_otherwise(const struct options *before, const struct options *now)
+{
+    for (size_t i = 0; i < now->jobs.pool_count; i++) {
+        const struct pool_options *is = &now->jobs.pools[i];
+        const struct pool_options *was = find_options(before, is->name);
+
+        if (is->consumers.is_range && (!was || !was->consumers.is_range ||
+                                       !pool_has_same_work(before, was, now, is)))
+            return true;
+    }
+    return false;
+}
+
 void pools_configure(struct master *m, const struct options *before)
 {
     const struct options *now = m->options;
@@ -608,16 +732,18 @@ void pools_configure(struct master *m, const struct options *before)
             pool->generation = m->generation + 1;
         }
     }
-    configure(m, &role_worker, "web", conf_count_value(&now->server.workers));
+    configure(m, &role_worker, "web", &now->server.workers);
     for (size_t i = 0; i < now->jobs.pool_count; i++)
         configure(m, &role_consumer, now->jobs.pools[i].name,
-                  conf_count_value(&now->jobs.pools[i].consumers));
-    if (before && !(options_same_group(before, now, "jobs.cron") &&
-                    options_same_group(before, now, "jobs.functions"))) {
+                  &now->jobs.pools[i].consumers);
+    if (before && (is_counted_otherwise(before, now) ||
+                   !(options_same_group(before, now, "jobs.cron") &&
+                     options_same_group(before, now, "jobs.functions")))) {
         struct pool *scheduler = pool_find(m, "scheduler");
 
         if (scheduler && scheduler->generation == scheduler->former)
             scheduler->generation = m->generation + 1;
     }
-    configure(m, &role_scheduler, "scheduler", now->jobs.scheduler ? 1 : 0);
+    configure(m, &role_scheduler, "scheduler",
+              &(struct conf_count){ .number = now->jobs.scheduler ? 1 : 0 });
 }

@@ -10,6 +10,8 @@
 #define FORKMARK_MASTER_POOL_H
 
 #include "master/autopsy.h"
+#include "master/autoscale.h"
+#include "master/meter.h"
 #include "master/roles.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,11 +29,22 @@ struct orphaned {
     bool has_overrun; /* killed by watch.c, since its job had overrun its time */
 };
 
+/* A count that an operator set: it stays over reloads, and the load decides nothing. */
+struct pool_order {
+    bool is_given;
+    int64_t until_unix_ms; /* 0: until it is taken back */
+    int64_t since_unix;
+    char who[80];
+};
+
 struct pool {
     const struct role *role;
-    char name[32];       /* "web", "default", "scheduler" */
-    int configured;      /* by the configuration */
-    int wanted;          /* the same, unless an operator scaled it */
+    char name[32];  /* "web", "default", "scheduler" */
+    int configured; /* by the configuration: the number, or the least */
+    int most;       /* more than that where the load decides (autoscale.h) */
+    int wanted;     /* configured, unless an operator or the load scaled it */
+    struct pool_order order;
+    struct autoscale load;
     unsigned generation; /* children of another one are replaced, one in, one out */
     unsigned former;     /* the one before the last reload, to which it may go back */
     unsigned failures;   /* rounds of young deaths without a ready child */
@@ -53,10 +66,12 @@ struct child {
     bool is_draining;
     bool is_proof;      /* belongs to nobody yet: a reload's first, see reload.c */
     bool is_worn;       /* replaced like one of an older generation */
+    const char *why;    /* it was told to end; NULL: it was not */
     bool was_killed;    /* by watch.c; said already */
     bool has_overrun;   /* that was the reason: its job, past its time */
     struct vital vital; /* since it is silent; see watch.c */
-    uint64_t kill_at;   /* must have ended by then; 0: no limit */
+    struct meter meter;
+    uint64_t kill_at;            /* must have ended by then; 0: no limit */
     struct orphaned predecessor; /* whose job it was to take back */
 };
 
@@ -76,6 +91,13 @@ bool pool_has_same_work(const struct options *before, const struct pool_options 
 
 /* 0, or -ENOSPC when the scoreboard has no room for so many. */
 int pool_scale(struct master *m, struct pool *pool, int wanted);
+/* The same by an operator, `who`; `for_ms` 0: until pool_take_back(). */
+int pool_order(struct master *m, struct pool *pool, int wanted, uint64_t for_ms,
+               const char *who);
+/* What the configuration says holds again. */
+int pool_take_back(struct master *m, struct pool *pool);
+/* "web" and "jobs.default": as an operator writes it, in a static buffer. */
+const char *pool_path(const struct pool *pool);
 int pool_running(const struct master *m, const struct pool *pool); /* not draining */
 int pool_ready(const struct master *m, const struct pool *pool);
 
@@ -91,7 +113,9 @@ uint64_t pool_pause_ms(unsigned failures);
 
 /* "worker 3", "consumer default 1", "scheduler". */
 void child_title(const struct pool *pool, int number, char *text, size_t room);
-void child_drain(struct master *m, struct child *child, uint64_t now);
+const char *child_name(const struct master *m, const struct child *child); /* static */
+/* `why` is a literal: it stands in the events when the child has ended. */
+void child_drain(struct master *m, struct child *child, const char *why);
 /* It was told to, or its pool says so: no death, and no error. */
 bool child_ended_on_purpose(const struct child *child, int status);
 

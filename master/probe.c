@@ -42,23 +42,28 @@ struct budget {
     int64_t base, overflow;
 };
 
-/* What an operator scaled counts, unless the file changes at the same time. */
-static int processes(struct master *m, const char *name, int configured)
+/* At the height of load; what an operator scaled counts, unless the file changes at the
+ * same time. */
+static int processes(struct master *m, const char *name, const struct conf_count *range)
 {
     const struct pool *pool = pool_find(m, name);
+    int most = conf_count_most(range);
 
-    return pool && pool->configured == configured ? pool->wanted : configured;
+    if (!pool || pool->configured != conf_count_value(range) || pool->most != most)
+        return most;
+    bool is_range = most > pool->configured;
+    return is_range && most > pool->wanted ? most : pool->wanted;
 }
 
 static struct budget add_up(struct master *m, const struct options *options)
 {
     struct budget sum = { .schedulers = options->jobs.scheduler };
 
-    sum.workers = processes(m, "web", conf_count_value(&options->server.workers));
+    sum.workers = processes(m, "web", &options->server.workers);
     sum.workers += sum.workers > 0;
     for (size_t i = 0; i < options->jobs.pool_count; i++)
-        sum.consumers += processes(m, options->jobs.pools[i].name,
-                                   conf_count_value(&options->jobs.pools[i].consumers));
+        sum.consumers +=
+            processes(m, options->jobs.pools[i].name, &options->jobs.pools[i].consumers);
     sum.base = sum.workers * options->database.pool_size + sum.consumers * CONSUMER_BASE +
                sum.schedulers * SCHEDULER_BASE;
     sum.overflow = sum.workers * options->database.max_overflow +

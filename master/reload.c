@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "jobs/functions/exec.h"
 #include "master/control.h"
+#include "master/events.h"
 #include "master/master.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -102,13 +103,18 @@ static void compare_pools(struct reload *r, const struct options *old)
     for (size_t i = 0; i < r->next->jobs.pool_count; i++) {
         const struct pool_options *is = &r->next->jobs.pools[i];
         const struct pool_options *was = find_pool(old, is->name);
-        int count = conf_count_value(&is->consumers);
 
-        if (!was)
-            buf_addf(&r->report, "jobs.pools.%s: %d consumers (new)\n", is->name, count);
-        else if (conf_count_value(&was->consumers) != count)
-            buf_addf(&r->report, "jobs.pools.%s: %d -> %d consumers (applied)\n",
-                     is->name, conf_count_value(&was->consumers), count);
+        if (!was) {
+            buf_addf(&r->report, "jobs.pools.%s: ", is->name);
+            conf_count_text(&is->consumers, &r->report);
+            buf_adds(&r->report, " consumers (new)\n");
+        } else if (!conf_count_same(&was->consumers, &is->consumers)) {
+            buf_addf(&r->report, "jobs.pools.%s: ", is->name);
+            conf_count_text(&was->consumers, &r->report);
+            buf_adds(&r->report, " -> ");
+            conf_count_text(&is->consumers, &r->report);
+            buf_adds(&r->report, " consumers (applied)\n");
+        }
         if (was && !pool_has_same_work(old, was, r->next, is)) {
             buf_addf(&r->report, "jobs.pools.%s: other work (%s)\n", is->name,
                      effects[CONF_NEW_WORKERS]);
@@ -139,6 +145,8 @@ static void remember_failure(struct master *m, const char *reason)
 {
     struct reload *r = &m->reload;
 
+    event_note(EVENT_RELOAD, "%s failed: %s", r->is_restart ? "restart" : "reload",
+               reason);
     free(r->failure);
     r->failure = strdup(reason);
     r->has_failed = true;
@@ -175,7 +183,7 @@ static void fail(struct master *m, const char *reason)
     each_line(reason, LOGL_ERROR, "  ");
     remember_failure(m, reason);
     if (r->proof && r->proof->pid)
-        child_drain(m, r->proof, m->now);
+        child_drain(m, r->proof, "the reload failed");
     listeners_close_others(&r->next_listeners, &m->listeners);
     clear(m);
     control_reload_done(m, false, r->failure);
@@ -236,6 +244,8 @@ static void commit(struct master *m)
     struct options *old = m->options;
 
     each_line(buf_text(&r->report), LOGL_INFO, "reload: ");
+    if (r->report.length > 0)
+        event_note(EVENT_RELOAD, "taken over: %s", buf_text(&r->report));
     for (size_t i = 0; i < m->pool_count; i++) {
         m->pools[i].former = m->pools[i].generation;
         if (r->needs_children)
@@ -279,10 +289,13 @@ static void finish_roll(struct master *m)
     r->has_shut = false;
     if (is_back) {
         log_info("reload: back at the former configuration");
+        event_note(EVENT_RELOAD, "back at the former configuration");
         clear(m);
         return;
     }
     log_info("%s", r->is_restart ? "restarted" : "reloaded");
+    event_note(EVENT_RELOAD, "%s: generation %u",
+               r->is_restart ? "restarted" : "reloaded", m->generation);
     board_shared(m->board)->reloads++;
     r->has_failed = false;
     r->stage = RELOAD_ON_TRIAL;
@@ -377,7 +390,7 @@ static struct pool *pool_to_prove(struct master *m)
     for (size_t i = 0; i < m->pool_count; i++) {
         struct pool *pool = &m->pools[i];
         int configured = pool->role->board == BOARD_WORKER
-                             ? conf_count_value(&next->server.workers)
+                             ? conf_count_most(&next->server.workers)
                          : find_pool(next, pool->name) ? pool->wanted
                                                        : 0;
 
@@ -588,7 +601,7 @@ static void bring_back(struct master *m)
     struct pool *web = pool_find(m, "web");
 
     if (web && web->is_put_away)
-        pool_scale(m, web, web->configured);
+        pool_take_back(m, web);
 }
 
 bool reload(struct master *m, struct buf *report)
@@ -620,6 +633,8 @@ bool reload(struct master *m, struct buf *report)
         if (r->report.length == 0) {
             buf_adds(report, "nothing changed\n");
             log_info("reloaded: nothing changed");
+            event_note(EVENT_RELOAD, "reloaded: nothing changed");
+            log_set_level((enum log_level)m->options->log.level); /* `ctl log-level` */
             board_shared(m->board)->reloads++;
             r->has_failed = false;
             clear(m);

@@ -107,10 +107,10 @@ static void open_log(const struct setup *setup)
 
 static size_t slots_for(const struct options *options)
 {
-    size_t wanted = (size_t)conf_count_value(&options->server.workers) + 1;
+    size_t wanted = (size_t)conf_count_most(&options->server.workers) + 1;
 
     for (size_t i = 0; i < options->jobs.pool_count; i++)
-        wanted += (size_t)conf_count_value(&options->jobs.pools[i].consumers);
+        wanted += (size_t)conf_count_most(&options->jobs.pools[i].consumers);
     wanted = 2 * wanted + SPARE_SLOTS;
     return wanted < LEAST_SLOTS ? LEAST_SLOTS : wanted;
 }

@@ -188,11 +188,11 @@ static enum service_step prepare(struct service *service, struct program *progra
  */
 static int max_connections(const struct options *options)
 {
-    int64_t sum = conf_count_value(&options->server.workers) *
+    int64_t sum = conf_count_most(&options->server.workers) *
                   (options->database.pool_size + options->database.max_overflow);
 
     for (size_t i = 0; i < options->jobs.pool_count; i++)
-        sum += 2 * (int64_t)conf_count_value(&options->jobs.pools[i].consumers);
+        sum += 2 * (int64_t)conf_count_most(&options->jobs.pools[i].consumers);
     sum = 2 * (sum + 3) + 20;
     return sum < 100 ? 100 : sum > 5000 ? 5000 : (int)sum;
 }

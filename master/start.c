@@ -7,6 +7,7 @@
 #include "common/buf.h"
 #include "common/log.h"
 #include "jobs/redis_check.h"
+#include "master/events.h"
 #include "master/master.h"
 #include <sys/wait.h>
 
@@ -93,6 +94,8 @@ static void announce(struct master *m)
     log_info("forkmark %s ready: %s (%d worker%s, %d consumer%s)", FORKMARK_VERSION,
              buf_text(&where), web->wanted, web->wanted == 1 ? "" : "s", consumers,
              consumers == 1 ? "" : "s");
+    event_note(EVENT_MASTER, "forkmark %s serves at %s", FORKMARK_VERSION,
+               buf_text(&where));
     buf_done(&where);
     m->was_announced = true;
 }

@@ -4,6 +4,7 @@
 #include "master/status.h"
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "master/master.h"
 #include <stdio.h>
 #include <string.h>
@@ -21,17 +22,39 @@ static const char *const phases[] = {
     [PHASE_GONE] = "stopped",
 };
 
+/* What is written by another process may be younger than this look at the clock. */
+static double seconds_since(uint64_t then_ms, uint64_t now_ms)
+{
+    return now_ms > then_ms ? (double)(now_ms - then_ms) / 1000 : 0;
+}
+
+/* A client's path may hold anything; on a terminal it is to be text. */
+static void make_harmless(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+}
+
 static void add_doing(cJSON *row, const struct board_slot *slot, uint64_t now)
 {
     struct board_doing doing;
 
     if (!board_read_doing(slot, &doing) || !doing.since_ms)
         return;
+    make_harmless(doing.id);
+    make_harmless(doing.what);
     cJSON *object = cJSON_AddObjectToObject(row, "doing");
     cJSON_AddStringToObject(object, "id", doing.id);
     cJSON_AddStringToObject(object, "what", doing.what);
     cJSON_AddStringToObject(object, "waiting_on", doing.waiting_on);
-    cJSON_AddNumberToObject(object, "seconds", (double)(now - doing.since_ms) / 1000);
+    cJSON_AddNumberToObject(object, "seconds", seconds_since(doing.since_ms, now));
+}
+
+/* Three digits behind the point: more would be noise. */
+static double rounded(double number)
+{
+    return (double)(int64_t)(number * 1000 + 0.5) / 1000;
 }
 
 static cJSON *child_json(struct master *m, size_t index, uint64_t now)
@@ -48,7 +71,10 @@ static cJSON *child_json(struct master *m, size_t index, uint64_t now)
     cJSON_AddStringToObject(row, "state",
                             child->is_draining ? "draining" : states[slot->state]);
     cJSON_AddNumberToObject(row, "age", (double)(now - slot->started_ms) / 1000);
-    cJSON_AddNumberToObject(row, "silent", (double)(now - count->beat_ms) / 1000);
+    cJSON_AddNumberToObject(row, "silent", seconds_since(count->beat_ms, now));
+    cJSON_AddNumberToObject(row, "memory", (double)memory_of(child->pid));
+    cJSON_AddNumberToObject(row, "busy", rounded(child->meter.busy));
+    cJSON_AddNumberToObject(row, "per_second", rounded(child->meter.rate));
     if (child->pool->role->board == BOARD_WORKER) {
         cJSON_AddNumberToObject(row, "connections", count->connections);
         cJSON_AddNumberToObject(row, "streams", count->streams);
@@ -63,6 +89,39 @@ static cJSON *child_json(struct master *m, size_t index, uint64_t now)
     return row;
 }
 
+/* "2026-11-26T02:20:00Z" */
+static void add_moment(cJSON *row, const char *name, int64_t unix_s)
+{
+    char text[CLOCK_TEXT_SIZE], short_text[32];
+
+    clock_iso_z(unix_s * 1000000, text);
+    snprintf(short_text, sizeof(short_text), "%.19sZ", text);
+    cJSON_AddStringToObject(row, name, short_text);
+}
+
+/* Who scaled the pool, and until when. */
+static void add_order(cJSON *row, const struct pool_order *order)
+{
+    if (!order->is_given)
+        return;
+    cJSON *scaled = cJSON_AddObjectToObject(row, "scaled");
+
+    cJSON_AddStringToObject(scaled, "by", order->who);
+    add_moment(scaled, "since", order->since_unix);
+    if (order->until_unix_ms)
+        add_moment(scaled, "until", order->until_unix_ms / 1000);
+}
+
+static void add_backlog(cJSON *row, struct master *m, const struct pool *pool)
+{
+    const struct board_backlog *backlog = board_backlog(m->board, pool->name);
+
+    if (!backlog || !backlog->counted_ms || pool->most <= pool->configured)
+        return;
+    cJSON_AddNumberToObject(row, "waiting", (double)backlog->waiting);
+    cJSON_AddNumberToObject(row, "oldest", (double)backlog->age_ms / 1000);
+}
+
 static cJSON *pool_json(struct master *m, struct pool *pool, uint64_t now)
 {
     cJSON *row = cJSON_CreateObject(), *children;
@@ -70,7 +129,11 @@ static cJSON *pool_json(struct master *m, struct pool *pool, uint64_t now)
     cJSON_AddStringToObject(row, "name", pool->name);
     cJSON_AddStringToObject(row, "role", pool->role->name);
     cJSON_AddNumberToObject(row, "configured", pool->configured);
+    if (pool->most > pool->configured)
+        cJSON_AddNumberToObject(row, "most", pool->most);
     cJSON_AddNumberToObject(row, "wanted", pool->wanted);
+    add_order(row, &pool->order);
+    add_backlog(row, m, pool);
     cJSON_AddNumberToObject(row, "ready", pool_ready(m, pool));
     if (pool->failures > 0) {
         cJSON_AddNumberToObject(row, "failed_starts", pool->failures);
@@ -133,6 +196,7 @@ cJSON *status_json(struct master *m)
     listeners_describe(&m->listeners, &where);
     cJSON_AddStringToObject(status, "version", FORKMARK_VERSION);
     cJSON_AddNumberToObject(status, "pid", m->pid);
+    cJSON_AddNumberToObject(status, "memory", (double)memory_of(m->pid));
     cJSON_AddStringToObject(status, "phase", phases[m->phase]);
     cJSON_AddStringToObject(status, "address", buf_text(&where));
     cJSON_AddNumberToObject(status, "uptime",
@@ -146,6 +210,8 @@ cJSON *status_json(struct master *m)
         used += board_slot(m->board, i)->state != BOARD_FREE;
     cJSON_AddNumberToObject(status, "slots", (double)board_slots(m->board));
     cJSON_AddNumberToObject(status, "slots_used", (double)used);
+    if (log_get_level() != (enum log_level)m->options->log.level)
+        cJSON_AddStringToObject(status, "log_level", log_level_text(log_get_level()));
     add_reload(status, m);
     add_services(status, m);
     cJSON *pools = cJSON_AddArrayToObject(status, "pools");
@@ -184,18 +250,25 @@ static void add_age(struct buf *out, double seconds)
         buf_addf(out, "%ldh%02ldm", whole / 3600, whole / 60 % 60);
 }
 
-static void add_child(const cJSON *child, bool is_worker, struct buf *out)
+static void add_child(const cJSON *child, const char *role, struct buf *out)
 {
     const cJSON *doing = cJSON_GetObjectItemCaseSensitive(child, "doing");
 
-    buf_addf(out, "%-22s pid %-7.0f %-9s ", text(child, "name"), number(child, "pid"),
-             text(child, "state"));
-    add_age(out, number(child, "age"));
-    if (is_worker)
+    struct buf age = BUF_HEAP;
+
+    add_age(&age, number(child, "age"));
+    buf_addf(out, "%-22s pid %-7.0f %-8s %7s %6.1f MB", text(child, "name"),
+             number(child, "pid"), text(child, "state"), buf_text(&age),
+             number(child, "memory") / 1048576);
+    buf_done(&age);
+    if (strcmp(role, "scheduler") != 0)
+        buf_addf(out, "  busy %3.0f %% %7.1f/s", number(child, "busy") * 100,
+                 number(child, "per_second"));
+    if (strcmp(role, "worker") == 0)
         buf_addf(out, "  %.0f connections, %.0f requests, %.0f errors",
                  number(child, "connections"), number(child, "requests"),
                  number(child, "errors_5xx"));
-    else
+    else if (strcmp(role, "consumer") == 0)
         buf_addf(out, "  %.0f jobs, %.0f failed", number(child, "jobs_done"),
                  number(child, "jobs_failed"));
     if (doing)
@@ -208,15 +281,31 @@ static void add_child(const cJSON *child, bool is_worker, struct buf *out)
     buf_addc(out, '\n');
 }
 
+/* Why there are as many as there are. */
+static void add_reason(const cJSON *pool, struct buf *out)
+{
+    const cJSON *scaled = cJSON_GetObjectItemCaseSensitive(pool, "scaled");
+    double configured = number(pool, "configured"), most = number(pool, "most");
+
+    if (most > 0)
+        buf_addf(out, " (%.0f to %.0f by load)", configured, most);
+    else if (number(pool, "wanted") != configured)
+        buf_addf(out, " (%.0f configured)", configured);
+    if (scaled)
+        buf_addf(out, ", scaled by %s", text(scaled, "by"));
+    if (scaled && *text(scaled, "until"))
+        buf_addf(out, " until %s", text(scaled, "until"));
+    if (cJSON_GetObjectItemCaseSensitive(pool, "waiting"))
+        buf_addf(out, ", %.0f jobs wait, the oldest for %.1f s", number(pool, "waiting"),
+                 number(pool, "oldest"));
+}
+
 static void add_pool(const cJSON *pool, bool is_last, struct buf *out)
 {
     const cJSON *children = cJSON_GetObjectItemCaseSensitive(pool, "children"), *child;
-    bool is_worker = strcmp(text(pool, "role"), "worker") == 0;
-
     buf_addf(out, "%s %-24s %.0f wanted, %.0f ready", is_last ? "└─" : "├─",
              text(pool, "name"), number(pool, "wanted"), number(pool, "ready"));
-    if (number(pool, "wanted") != number(pool, "configured"))
-        buf_addf(out, " (%.0f configured)", number(pool, "configured"));
+    add_reason(pool, out);
     if (number(pool, "failed_starts") > 0)
         buf_addf(out, ", %.0f starts failed, next in %.1f s",
                  number(pool, "failed_starts"), number(pool, "next_start"));
@@ -224,7 +313,7 @@ static void add_pool(const cJSON *pool, bool is_last, struct buf *out)
     cJSON_ArrayForEach(child, children)
     {
         buf_addf(out, "%s  %s ", is_last ? " " : "│", child->next ? "├─" : "└─");
-        add_child(child, is_worker, out);
+        add_child(child, text(pool, "role"), out);
     }
 }
 
@@ -246,12 +335,17 @@ void status_text_tree(const cJSON *status, struct buf *out)
 {
     const cJSON *row;
 
-    buf_addf(out, "forkmark %s, pid %.0f, %s at %s, up ", text(status, "version"),
-             number(status, "pid"), text(status, "phase"), text(status, "address"));
+    buf_addf(out, "forkmark %s, pid %.0f, %.1f MB, %s at %s, up ",
+             text(status, "version"), number(status, "pid"),
+             number(status, "memory") / 1048576, text(status, "phase"),
+             text(status, "address"));
     add_age(out, number(status, "uptime"));
     buf_addf(out, "\n%.0f restarts, %.0f kills, %.0f reloads (%.0f failed)\n",
              number(status, "restarts"), number(status, "kills"),
              number(status, "reloads"), number(status, "reload_failures"));
+    if (*text(status, "log_level"))
+        buf_addf(out, "the log's level is %s until the next reload\n",
+                 text(status, "log_level"));
     add_reload_text(cJSON_GetObjectItemCaseSensitive(status, "reload"), out);
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(status, "services"))
     {

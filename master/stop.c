@@ -7,6 +7,7 @@
  */
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/events.h"
 #include "master/master.h"
 #include <signal.h>
 
@@ -25,7 +26,7 @@ static void start_drain(struct master *m)
 {
     for (size_t i = 0; i < board_slots(m->board); i++)
         if (m->children[i].pid)
-            child_drain(m, &m->children[i], m->now);
+            child_drain(m, &m->children[i], "the server stops");
     enter(m, STOP_DRAIN, m->options->server.graceful_timeout);
 }
 
@@ -39,6 +40,7 @@ static void start_quick(struct master *m)
         if (!child->pid)
             continue;
         child->is_draining = true;
+        child->why = "the server stops quickly";
         child->kill_at = m->now + QUICK_MS;
         kill(child->pid, SIGINT);
     }
@@ -51,6 +53,8 @@ void stop_begin(struct master *m, bool quick)
     if (m->stop == STOP_SERVICES || (m->stop != STOP_NONE && m->stop_is_quick))
         return;
     log_info("stopping%s: %zu children", quick ? " quickly" : "", pools_left(m));
+    event_note(EVENT_MASTER, "stopping%s: %zu children", quick ? " quickly" : "",
+               pools_left(m));
     reload_abort(m, "the server is stopping\n");
     if (m->migration)
         kill(m->migration, SIGKILL); /* its transaction is rolled back */

@@ -9,6 +9,7 @@
  */
 #include "common/buf.h"
 #include "common/log.h"
+#include "master/events.h"
 #include "master/master.h"
 #include <signal.h>
 #include <stdio.h>
@@ -36,7 +37,7 @@ void watch_note_lateness(struct master *m)
  * It is asked for its stack first, and ends itself after that; one that cannot do even
  * that (in an uninterruptible wait, or before it was ready) is killed soon after.
  */
-static void kill_child(struct master *m, size_t index, const char *why, bool is_stopped)
+void watch_kill(struct master *m, size_t index, const char *why, bool is_stopped)
 {
     struct child *child = &m->children[index];
     struct board_slot *slot = board_slot(m->board, index);
@@ -51,6 +52,8 @@ static void kill_child(struct master *m, size_t index, const char *why, bool is_
                  doing.what, doing.id, (double)(m->now - doing.since_ms) / 1000,
                  doing.waiting_on[0] ? doing.waiting_on : "nothing");
     log_error("%s (pid %d) is killed: %s%s", name, (int)child->pid, why, buf_text(&at));
+    event_note(EVENT_KILL, "%s (pid %d) is killed: %s%s", name, (int)child->pid, why,
+               buf_text(&at));
     buf_done(&at);
     if (!is_whole)
         log_warn("%s was interrupted while it noted what it does", name);
@@ -94,7 +97,7 @@ static bool look_at_silence(struct master *m, size_t index)
     struct buf why = BUF_HEAP;
     buf_addf(&why, "silent for %.1f s (server.timeout): ", (double)silent / 1000);
     hang_describe(child->pid, &child->vital, &now, &why);
-    kill_child(m, index, buf_text(&why), kind == HANG_STOPPED);
+    watch_kill(m, index, buf_text(&why), kind == HANG_STOPPED);
     buf_done(&why);
     return true;
 }
@@ -113,7 +116,7 @@ static void look_at_job(struct master *m, size_t index)
         snprintf(why, sizeof(why), "its job is %.1f s past its deadline",
                  (double)(m->now - doing.deadline_ms) / 1000);
         m->children[index].has_overrun = true;
-        kill_child(m, index, why, false);
+        watch_kill(m, index, why, false);
     }
 }
 
@@ -144,6 +147,8 @@ static void look_at_memory(struct master *m, size_t index)
     child_title(child->pool, board_slot(m->board, index)->number, name, sizeof(name));
     log_warn("%s (pid %d) holds %.1f MB, more than max_rss (%.1f MB): replaced", name,
              (int)child->pid, (double)held / 1048576, (double)limit / 1048576);
+    event_note(EVENT_RECYCLE, "%s (pid %d) holds %.1f MB, more than max_rss (%.1f MB)",
+               name, (int)child->pid, (double)held / 1048576, (double)limit / 1048576);
     child->is_worn = true;
 }
 
@@ -165,5 +170,6 @@ uint64_t watch_turn(struct master *m)
         if (wants_memory)
             look_at_memory(m, i);
     }
+    autoscale_look(m);
     return next;
 }
