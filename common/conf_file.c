@@ -125,7 +125,10 @@ static char *range_text(const struct conf_context *context, config_setting_t *gr
         int at = strcmp(name, names[0]) == 0 ? 0 : strcmp(name, names[1]) == 0 ? 1 : -1;
 
         if (at < 0 || config_setting_is_aggregate(setting)) {
-            conf_complain(context, "`%s` has a `min` and a `max`, no `%s`", path, name);
+            conf_complain(context,
+                          at < 0 ? "`%s` has a `min` and a `max`, no `%s`"
+                                 : "`%s`: `%s` takes one value",
+                          path, name);
             return NULL;
         }
         texts[at] = scalar_text(context, setting);

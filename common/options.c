@@ -27,8 +27,8 @@ static const struct conf_key rows[] = {
       .env = "WEB_CONCURRENCY",
       .applies = CONF_LIVE,
       .help =
-          "HTTP workers; \"auto\" is one for each CPU this process may use; between min "
-          "and max the busy share of their loops decides (group autoscale)" },
+          "HTTP workers; \"auto\" is one for each CPU this process may use; in a range, "
+          "{ min = 2; max = 8; }, the load decides (see autoscale)" },
     { .path = "server.bind",
       .type = CONF_LIST,
       AT(server.bind),

@@ -28,9 +28,9 @@ void autoscale_count(struct autoscale *load, int64_t waiting, int64_t age_ms)
 }
 
 /* The calm goes on. */
-static void next_window(struct autoscale *load)
+static void next_window(struct autoscale *load, uint64_t now_ms)
 {
-    load->since_ms = 0;
+    load->since_ms = now_ms;
     load->wall_us = load->busy_us = 0;
     load->has_counted = false;
     load->waiting_least = load->age_least_ms = 0;
@@ -93,16 +93,16 @@ static bool is_window_over(const struct autoscale *load,
 {
     if (rule->has_queue && !load->has_counted)
         return false;
-    if (count == 0) /* somebody waits, and nobody is there: at once */
-        return load->waiting_least > 0;
+    if (count == 0) /* who waits for nobody does not wait long */
+        return true;
     return load->wall_us > 0 && now_ms >= load->since_ms + rule->window_ms;
 }
 
 static int grow(struct autoscale *load, const struct autoscale_rule *rule, int count,
-                struct buf *why)
+                uint64_t now_ms, struct buf *why)
 {
     load->calm_since_ms = 0;
-    next_window(load);
+    next_window(load, now_ms);
     if (count < rule->max) {
         load->is_at_most = false;
         return 1;
@@ -126,11 +126,11 @@ int autoscale_decide(struct autoscale *load, const struct autoscale_rule *rule, 
     if (!is_window_over(load, rule, count, now_ms))
         return 0;
     if (needs_more(load, rule, count, why))
-        return grow(load, rule, count, why);
+        return grow(load, rule, count, now_ms, why);
     buf_clear(why);
     load->is_at_most = false;
     bool is_calm = count > rule->min && needs_fewer(load, rule, count, why);
-    next_window(load);
+    next_window(load, now_ms);
     if (!is_calm)
         load->calm_since_ms = 0;
     else if (!load->calm_since_ms)
@@ -224,7 +224,7 @@ static void look_at(struct master *m, struct pool *pool)
         if (step != 0 || why.length > 0)
             act(m, pool, step, buf_text(&why));
     } else {
-        next_window(&pool->load);
+        next_window(&pool->load, m->now);
     }
     buf_done(&why);
 }

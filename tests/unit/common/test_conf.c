@@ -188,6 +188,17 @@ static void values_of_each_type(void **state)
         { "server.workers=-1", "! --set: `server.workers` must be a number up to 1024, "
                                "\"auto\", or a share of "
                                "the CPUs such as \"50%\"; it is \"-1\"" },
+        { "server.workers=2..8", "{ min = 2; max = 8; }" },
+        { "server.workers=1..400%", "{ min = 1; max = \"400%\"; }" },
+        { "server.workers=2..2", "{ min = 2; max = 2; }" },
+        { "server.workers=0..2",
+          "! --set: `server.workers` is a range: its `min` must be at least 1" },
+        { "server.workers=5..2", "! --set: `server.workers` has a `min` of 5, but a "
+                                 "`max` of 2; it is \"5..2\"" },
+        { "server.workers=2..", "! --set: `server.workers` must be a range of two counts "
+                                "such as \"2..8\"; it is \"2..\"" },
+        { "server.workers=2..1025", "! --set: `server.workers` must be a range of two "
+                                    "counts such as \"2..8\"; it is \"2..1025\"" },
         { "log.level=debug", "\"debug\"" },
         { "log.level=DEBUG", "\"debug\"" },
         { "log.level=WARNING", "\"warn\"" },
@@ -287,6 +298,34 @@ static void fields_from_a_file(void **state)
     assert_string_equal(o->cors.origins.items[1], "http://b");
     assert_int_equal(o->jobs.result_ttl, -1);
     assert_int_equal(o->database.pool_size, 5); /* untouched ones stay built-in */
+    options_free(o);
+}
+
+static void counts_that_are_ranges(void **state)
+{
+    struct options *o = load_good("server: { workers = { min = 2; max = 8; }; };\n"
+                                  "jobs: { pools: {\n"
+                                  "  default: { consumers = { max = 4; min = 0; }; };\n"
+                                  "  bulk: { consumers = \"1..3\"; };\n"
+                                  "  plain: { consumers = 5; }; }; };\n",
+                                  (struct conf_input){ 0 });
+    struct buf text = BUF_HEAP;
+
+    (void)state;
+    assert_true(o->server.workers.is_range);
+    assert_int_equal(conf_count_value(&o->server.workers), 2);
+    assert_int_equal(conf_count_most(&o->server.workers), 8);
+    assert_int_equal(conf_count_value(&o->jobs.pools[0].consumers), 0);
+    assert_int_equal(conf_count_most(&o->jobs.pools[0].consumers), 4);
+    assert_int_equal(conf_count_value(&o->jobs.pools[1].consumers), 1);
+    assert_int_equal(conf_count_most(&o->jobs.pools[1].consumers), 3);
+    assert_false(o->jobs.pools[2].consumers.is_range);
+    assert_int_equal(conf_count_most(&o->jobs.pools[2].consumers), 5);
+    assert_false(
+        conf_count_same(&o->jobs.pools[0].consumers, &o->jobs.pools[1].consumers));
+    conf_count_text(&o->server.workers, &text);
+    assert_string_equal(buf_text(&text), "2..8");
+    buf_done(&text);
     options_free(o);
 }
 
@@ -521,6 +560,28 @@ static void errors_of_other_sources(void **state)
         "--set: `log` is a group of options, not an option\n"
         "ctl: `jobs.pools.default.consumers` must be a number up to 1024, \"auto\", or a "
         "share of the CPUs such as \"50%\"\n");
+}
+
+static void errors_of_ranges(void **state)
+{
+    (void)state;
+    expect_errors("server: { workers = { min = 2; }; };\n"
+                  "jobs: { scheduler = false; pools: {\n"
+                  "  a: { consumers = { min = 0; most = 3; }; };\n"
+                  "  b: { consumers = { min = 1; max = [ 3 ]; }; };\n"
+                  "  c: { consumers = { min = 3; max = 1; }; };\n"
+                  "}; };\n",
+                  (struct conf_input){ 0 },
+                  "FILE:1: `server.workers` is a range without its `max`\n"
+                  "FILE:3: `jobs.pools.a.consumers` has a `min` and a `max`, no `most`\n"
+                  "FILE:4: `jobs.pools.b.consumers`: `max` takes one value\n"
+                  "FILE:5: `jobs.pools.c.consumers` has a `min` of 3, but a `max` of "
+                  "1\n");
+    expect_errors("jobs: { scheduler = false;\n"
+                  "pools: { a: { consumers = { min = 0; max = 3; }; }; }; };\n",
+                  (struct conf_input){ 0 },
+                  "FILE:2: `jobs.pools.a.consumers` is a range, but jobs.scheduler is "
+                  "off, and nobody counts the jobs that wait\n");
 }
 
 static void variables_in_texts(void **state)
@@ -935,6 +996,8 @@ int main(void)
         cmocka_unit_test(values_of_each_type),
         cmocka_unit_test(checks_of_rows),
         cmocka_unit_test(fields_from_a_file),
+        cmocka_unit_test(counts_that_are_ranges),
+        cmocka_unit_test(errors_of_ranges),
         cmocka_unit_test(errors_of_files),
         cmocka_unit_test(files_that_are_none),
         cmocka_unit_test(a_parser_that_exits),

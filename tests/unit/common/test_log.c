@@ -108,6 +108,27 @@ static void reopening_follows_the_name(void **state)
     assert_non_null(strstr(read_log(), "still here"));
 }
 
+static void a_shared_level_is_everybodys(void **state)
+{
+    static _Atomic int32_t shared = LOGL_ERROR;
+
+    (void)state;
+    assert_int_equal(log_open(path, LOGF_TEXT, LOGL_INFO), 0);
+    log_share_level(&shared);
+    assert_int_equal(shared, LOGL_INFO); /* it begins as this process' own */
+    log_debug("hidden");
+    shared = LOGL_DEBUG; /* as another process would */
+    log_debug("shown");
+    shared = LOGL_WARN;
+    assert_int_equal(log_get_level(), LOGL_WARN);
+    assert_string_equal(log_level_text(log_get_level()), "warn");
+    log_share_level(NULL); /* the memory may go now */
+    shared = LOGL_DEBUG;
+    log_info("hidden as well");
+    assert_null(strstr(read_log(), "hidden"));
+    assert_non_null(strstr(content, "shown"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +136,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(json_lines, setup, teardown),
         cmocka_unit_test_setup_teardown(long_messages_are_cut_not_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(reopening_follows_the_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_shared_level_is_everybodys, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,6 +151,25 @@ static void latencies_fall_into_their_buckets(void **state)
     }
 }
 
+static void backlogs_are_found_by_their_pool(void **state)
+{
+    struct scoreboard *board = board_new(2);
+
+    (void)state;
+    assert_null(board_backlog(board, "default"));
+    board_name_backlog(board, 3, "default");
+    board_name_backlog(board, BOARD_BACKLOGS - 1, "bulk");
+    board_backlog(board, "bulk")->waiting = 7;
+    board_backlog(board, "bulk")->counted_ms = 1;
+    assert_int_equal(board_backlog(board, "default")->waiting, 0);
+    assert_int_equal(board_backlog(board, "bulk")->waiting, 7);
+    board_name_backlog(board, BOARD_BACKLOGS - 1, "other"); /* its place went on */
+    assert_null(board_backlog(board, "bulk"));
+    assert_int_equal(board_backlog(board, "other")->counted_ms, 0);
+    assert_null(board_backlog(board, ""));
+    board_free(board);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +178,7 @@ int main(void)
         cmocka_unit_test(a_torn_slot_is_told_and_can_be_given_again),
         cmocka_unit_test(readers_never_see_a_mixture),
         cmocka_unit_test(latencies_fall_into_their_buckets),
+        cmocka_unit_test(backlogs_are_found_by_their_pool),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,11 +12,15 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* What the next children do; read in the child right after its fork. */
 static enum { WORKS, DIES_YOUNG, GETS_STUCK, OVERRUNS } behaviour;
+
+/* How busy they are, of a second; read all the time, so shared. */
+static _Atomic int *load_percent;
 
 static volatile sig_atomic_t told_to_end;
 
@@ -38,6 +42,8 @@ static int play(const struct role_context *context)
     role_ready(context);
     while (!told_to_end) {
         usleep(10000);
+        context->slot->count.busy_us +=
+            (uint64_t)(load_percent ? *load_percent : 0) * 100;
         if (behaviour != GETS_STUCK)
             board_beat(context->slot);
     }
@@ -150,6 +156,65 @@ static void a_smaller_count_drains_the_newest(void **state)
     assert_int_equal(child_number(m, 1)->pid, first);
     assert_int_equal(pool_scale(m, &m->pools[0], 16), -ENOSPC);
     finish(m);
+}
+
+static void an_order_ends_when_its_time_is_over(void **state)
+{
+    struct master *m = start(&test_worker, 1);
+    struct pool *pool = &m->pools[0];
+    (void)state;
+
+    assert_true(turn_until_ready(m, 1, 2000));
+    assert_int_equal(pool_order(m, pool, 3, 500, "alice (uid 7)"), 0);
+    assert_true(pool->order.is_given && pool->order.until_unix_ms > 0);
+    assert_string_equal(pool->order.who, "alice (uid 7)");
+    assert_true(turn_until_ready(m, 3, 2000));
+    assert_true(turn_until_ready(m, 1, 5000)); /* by itself */
+    assert_false(pool->order.is_given);
+    assert_int_equal(pool_order(m, pool, 2, 0, "alice (uid 7)"), 0);
+    assert_int_equal(pool->order.until_unix_ms, 0); /* until it is taken back */
+    assert_int_equal(pool_take_back(m, pool), 0);
+    assert_int_equal(pool->wanted, 1);
+    assert_int_equal(pool_order(m, pool, 16, 0, "alice (uid 7)"), -ENOSPC);
+    assert_false(pool->order.is_given);
+    finish(m);
+}
+
+static bool turn_until_wanted(struct master *m, int wanted, uint64_t within_ms)
+{
+    uint64_t end = clock_ms() + within_ms;
+
+    while (clock_ms() < end && m->pools[0].wanted != wanted)
+        master_turn(m, 20);
+    return m->pools[0].wanted == wanted;
+}
+
+static void the_load_scales_a_pool_whose_count_is_a_range(void **state)
+{
+    load_percent =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct master *m = start(&test_worker, 1);
+    struct pool *pool = &m->pools[0];
+    (void)state;
+
+    m->options->autoscale.window = 1000;
+    m->options->autoscale.calm = 1000;
+    pool->most = 2;
+    *load_percent = 99;
+    assert_true(turn_until_wanted(m, 2, 20000));
+    assert_true(turn_until_ready(m, 2, 5000));
+    *load_percent = 0;
+    assert_true(turn_until_wanted(m, 1, 20000));
+    /* An operator's count stands, whatever the load is; then it goes on from there. */
+    assert_int_equal(pool_order(m, pool, 2, 0, "alice"), 0);
+    turn_for(m, 4000);
+    assert_int_equal(pool->wanted, 2);
+    assert_int_equal(pool_take_back(m, pool), 0);
+    assert_int_equal(pool->wanted, 2);
+    assert_true(turn_until_wanted(m, 1, 20000));
+    finish(m);
+    munmap((void *)load_percent, 4096);
+    load_percent = NULL;
 }
 
 static void young_deaths_are_paused_and_one_ready_child_clears_them(void **state)
@@ -369,6 +434,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_killed_child_is_replaced_at_once),
         cmocka_unit_test(a_smaller_count_drains_the_newest),
+        cmocka_unit_test(an_order_ends_when_its_time_is_over),
+        cmocka_unit_test(the_load_scales_a_pool_whose_count_is_a_range),
         cmocka_unit_test(young_deaths_are_paused_and_one_ready_child_clears_them),
         cmocka_unit_test(the_pause_grows_to_half_a_minute),
         cmocka_unit_test(a_silent_child_is_killed_and_replaced),
