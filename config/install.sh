@@ -1,5 +1,7 @@
 #!/bin/sh
 # Installs what is missing of the named lists: config/install.sh run build
+# `config/install.sh completion` installs bash's completion of forkmark's command line:
+# as root for everybody (below $DESTDIR if that is set), else for oneself.
 #
 # Only packages that are not there yet; nothing is upgraded. No service is left
 # running that was not running before, none that was is touched: while packages are
@@ -9,6 +11,24 @@ set -eu
 lists=$(cd "$(dirname "$0")/packages" && pwd)
 
 say() { printf '%s\n' "forkmark: $*" >&2; }
+
+install_completion() {
+    if [ "$(id -u)" = 0 ] || [ -n "${DESTDIR:-}" ]; then
+        folder=${DESTDIR:-}/usr/share/bash-completion/completions
+    else
+        folder=${XDG_DATA_HOME:-$HOME/.local/share}/bash-completion/completions
+    fi
+    mkdir -p "$folder"
+    # The package bash-completion loads the file of a command's name at its first use.
+    cp "$lists/../completion/forkmark.bash" "$folder/forkmark"
+    chmod 644 "$folder/forkmark"
+    say "completion for bash: $folder/forkmark"
+}
+if [ "${1:-}" = completion ]; then
+    install_completion
+    shift
+    [ $# -gt 0 ] || exit 0
+fi
 
 is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
