@@ -110,7 +110,7 @@ static int grow(struct autoscale *load, const struct autoscale_rule *rule, int c
     if (load->is_at_most)
         buf_clear(why);
     else
-        buf_addf(why, "; there are %d already, the most that are configured", count);
+        buf_addf(why, "; there are %d already, the most there may be", count);
     load->is_at_most = true;
     return 0;
 }
@@ -148,11 +148,12 @@ int autoscale_decide(struct autoscale *load, const struct autoscale_rule *rule, 
 static struct autoscale_rule rule_of(const struct master *m, const struct pool *pool)
 {
     const struct options *options = m->options;
+    int room = pool_room(m, pool);
 
     return (struct autoscale_rule){
         .has_queue = pool->role->board == BOARD_CONSUMER,
         .min = pool->configured,
-        .max = pool->most,
+        .max = pool->most < room ? pool->most : room,
         .window_ms = options->autoscale.window,
         .calm_ms = options->autoscale.calm,
         .busy = (int)options->autoscale.busy,
@@ -201,10 +202,8 @@ static void act(struct master *m, struct pool *pool, int step, const char *why)
         event_note(EVENT_SCALE, "%s: %s", pool_path(pool), why);
         return;
     }
-    if (pool_scale(m, pool, before + step) < 0) {
-        log_warn("%s: no room for %d processes", pool_path(pool), before + step);
-        return;
-    }
+    if (pool_scale(m, pool, before + step) < 0)
+        return; /* rule_of() has looked for room */
     log_info("scale %s: %d -> %d by load: %s", pool_path(pool), before, pool->wanted,
              why);
     event_note(EVENT_SCALE, "%s: %d -> %d by load: %s", pool_path(pool), before,

@@ -366,15 +366,20 @@ static uint64_t balance(struct master *m, struct pool *pool)
 
 /* Counts -------------------------------------------------------------------- */
 
-int pool_scale(struct master *m, struct pool *pool, int wanted)
+int pool_room(const struct master *m, const struct pool *pool)
 {
-    size_t others = 0;
+    int others = 0;
 
     for (size_t i = 0; i < m->pool_count; i++)
         if (&m->pools[i] != pool)
-            others += (size_t)m->pools[i].wanted;
+            others += m->pools[i].wanted;
     /* One slot stays free for a replacement that starts before the old one ends. */
-    if (wanted < 0 || others + (size_t)wanted + 1 > board_slots(m->board))
+    return (int)board_slots(m->board) - others - 1;
+}
+
+int pool_scale(struct master *m, struct pool *pool, int wanted)
+{
+    if (wanted < 0 || wanted > pool_room(m, pool))
         return -ENOSPC;
     if (wanted > pool->wanted)
         pool->fork_at = 0; /* somebody asks for it now */

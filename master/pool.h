@@ -89,6 +89,8 @@ void pools_configure(struct master *m, const struct options *before);
 bool pool_has_same_work(const struct options *before, const struct pool_options *was,
                         const struct options *now, const struct pool_options *is);
 
+/* How many children the scoreboard has slots for, beside those of other pools. */
+int pool_room(const struct master *m, const struct pool *pool);
 /* 0, or -ENOSPC when the scoreboard has no room for so many. */
 int pool_scale(struct master *m, struct pool *pool, int wanted);
 /* The same by an operator, `who`; `for_ms` 0: until pool_take_back(). */

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import signal
 import socket
 import stat
@@ -235,6 +236,11 @@ def test_the_operator_sees_and_scales(embedded):
         assert word in shown
     assert embedded.ctl("scale", "web", "+1").stdout == "web: 1 -> 2\n"
     wait_until(lambda: "worker 2" in embedded.ctl("status").stdout, 5, "a second worker")
+    # The services are the server's own business.
+    postgres = int(re.search(r"postgres +pid (\d+)", shown)[1])
+    for command in ("kill", "drain"):
+        refused = embedded.ctl(command, str(postgres))
+        assert refused.returncode == 1 and f"{postgres} is the embedded postgres" in refused.stderr
     refused = embedded.ctl("scale", "web", "many")
     assert refused.returncode == 1 and "many" in refused.stderr
     assert embedded.ctl("reload").stdout == "nothing changed\n"
