@@ -130,17 +130,30 @@ static struct child *child_of(struct master *m, const char *word, struct buf *te
     return NULL;
 }
 
+/* Why this one cannot be told to drain, or NULL. A reload's order matters: its first
+ * process must prove itself, and the last of the old ones empties sockets that go. */
+static const char *why_not_drain(const struct master *m, const struct child *child)
+{
+    if (child->is_draining)
+        return "drains already";
+    if (child->is_proof)
+        return "is the first of a reload: wait for its end";
+    if (reload_is_busy(m) && child->generation != child->pool->generation)
+        return "is about to be replaced by the reload that is under way";
+    return NULL;
+}
+
 bool operate_drain(struct master *m, char *const words[], struct buf *text, cJSON *answer)
 {
     struct child *child = child_of(m, words[1], text);
+    const char *why_not = child ? why_not_drain(m, child) : NULL;
 
     (void)answer;
     if (!child)
         return false;
-    if (child->is_draining || child->is_proof) {
+    if (why_not) {
         buf_addf(text, "%s (pid %d) %s\n", child_name(m, child), (int)child->pid,
-                 child->is_proof ? "is a reload's first process: wait for its end"
-                                 : "drains already");
+                 why_not);
         return false;
     }
     log_info("%s (pid %d) drains, by %s", child_name(m, child), (int)child->pid,
