@@ -8,6 +8,7 @@
 #include "common/embedded.h"
 #include "common/log.h"
 #include "common/task.h"
+#include "common/utf8.h"
 #include "jobs/rq/base64.h"
 #include "jobs/rq/payload.h"
 #include "lua_scripts.h"
@@ -143,11 +144,13 @@ void rq_arg_now(struct rq_args *args)
 
 void rq_arg_error(struct rq_args *args, const char *error)
 {
-    struct buf deflated = BUF_IN(args->arena);
+    struct buf deflated = BUF_IN(args->arena), clean = BUF_IN(args->arena);
     struct buf *text = arena_alloc(args->arena, sizeof(*text));
 
     text->arena = args->arena;
-    payload_deflate(error, strlen(error), &deflated);
+    /* RQ's readers raise on anything else. */
+    utf8_add_clean(&clean, error, strlen(error));
+    payload_deflate(buf_text(&clean), clean.length, &deflated);
     base64_write(text, deflated.data, deflated.length);
     rq_arg_buf(args, text);
 }
