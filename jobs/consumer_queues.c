@@ -206,7 +206,7 @@ static int pass_ids(struct consumer *c, struct queue_view *view, struct waiting_
 
     while (at < count && view->found_count<ENOUGH && * budget> 0) {
         for (unknown_count = 0; at < count && unknown_count < PEEK_AT_ONCE; at++) {
-            if (!is_foreign(&c->foreign, &ids[at]) && !strchr(ids[at].id, ',') &&
+            if (!is_foreign(&c->foreign, &ids[at]) &&
                 strlen(ids[at].id) == ids[at].id_length)
                 unknown[unknown_count++] = &ids[at];
         }
