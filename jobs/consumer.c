@@ -6,6 +6,7 @@
  * from a timer, commands from the worker's channel, and the master's signals.
  */
 #include "jobs/consumer.h"
+#include "common/arena.h"
 #include "common/cache.h"
 #include "common/clock.h"
 #include "common/ids.h"
@@ -190,6 +191,9 @@ static void take_job(struct consumer *c)
         consumer_claimed(c, NULL);
         be_idle(c);
         break;
+    case CLAIM_MORE:
+        consumer_claimed(c, NULL);
+        break;
     case CLAIM_SUSPENDED:
         be_suspended(c);
         break;
@@ -361,9 +365,10 @@ static void beat(void *arg)
 
     if (is_running)
         running = (struct rq_running){
-            .id = c->job->id,
-            .queue = c->job->queue,
-            .execution = c->job->execution,
+            /* The job may end, and its memory go, while this waits for Redis. */
+            .id = arena_strdup(task_arena(), c->job->id),
+            .queue = arena_strdup(task_arena(), c->job->queue),
+            .execution = arena_strdup(task_arena(), c->job->execution),
             .elapsed_s = (double)(clock_ms() - c->run_started_ms) / 1000,
             .timeout_s = c->job->timeout_s,
         };
@@ -373,8 +378,12 @@ static void beat(void *arg)
         return;
     }
     /* Redis forgot us (a flush, a stall beyond the record's TTL). */
-    if (rc == WORKER_LOST && worker_register(&c->worker) == 0)
+    if (rc == WORKER_LOST && worker_register(&c->worker) == 0) {
         log_warn("the record of worker %s was gone: registered again", c->worker.name);
+        c->state = "started";
+        if (is_running)
+            worker_heartbeat(&c->worker, NULL, &running, NULL);
+    }
     /* RQ lets a job run on that was deleted or taken away; so its outcome is dropped. */
     if (rc == WORKER_JOB_LOST && is_running && c->job_task)
         log_debug("somebody else has decided about job %s", c->job->id);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define DEFAULT_TIMEOUT_S 180
+#define LONGEST_TIMEOUT_S ((int64_t)100 * 365 * 86400) /* more is no limit at all */
 
 void claimed_job_free(struct claimed_job *job)
 {
@@ -42,11 +43,21 @@ static void copy_bytes(struct buf *to, const redisReply *reply, size_t index)
         buf_add(to, reply->element[index]->str, reply->element[index]->len);
 }
 
+/* As claiming.lua takes it: what is no number is as good as none. */
+static int64_t read_timeout(const char *text)
+{
+    char *end;
+    long long seconds = strtoll(text, &end, 10);
+
+    if (end == text)
+        return DEFAULT_TIMEOUT_S;
+    return seconds > LONGEST_TIMEOUT_S ? 0 : seconds;
+}
+
 static struct claimed_job *read_job(const redisReply *reply, size_t at,
                                     const char *execution)
 {
     struct claimed_job *job = calloc(1, sizeof(*job));
-    const char *timeout = rq_reply_text(reply, at + TIMEOUT);
 
     if (!job)
         fatal("out of memory");
@@ -55,7 +66,7 @@ static struct claimed_job *read_job(const redisReply *reply, size_t at,
     memcpy(job->execution, execution, EXECUTION_SIZE - 1);
     copy_bytes(&job->data, reply, at + DATA);
     copy_bytes(&job->meta, reply, at + META);
-    job->timeout_s = *timeout ? strtoll(timeout, NULL, 10) : DEFAULT_TIMEOUT_S;
+    job->timeout_s = read_timeout(rq_reply_text(reply, at + TIMEOUT));
     job->retries_left = (int)rq_reply_int(reply, at + RETRIES_LEFT);
     job->started_unix_us = clock_unix_us();
     return job;
@@ -73,6 +84,8 @@ static int read_claim(const redisReply *reply, size_t at, const char *execution,
     }
     if (strcmp(what, "suspended") == 0)
         return CLAIM_SUSPENDED;
+    if (strcmp(what, "more") == 0)
+        return CLAIM_MORE;
     return strcmp(what, "unregistered") == 0 ? CLAIM_UNREGISTERED : CLAIM_EMPTY;
 }
 

@@ -27,7 +27,13 @@ struct claimed_job {
 };
 void claimed_job_free(struct claimed_job *job); /* NULL is fine */
 
-enum claim_result { CLAIM_JOB, CLAIM_EMPTY, CLAIM_SUSPENDED, CLAIM_UNREGISTERED };
+enum claim_result {
+    CLAIM_JOB,
+    CLAIM_EMPTY,
+    CLAIM_MORE, /* so many ids without a job that it has not come to the end: ask again */
+    CLAIM_SUSPENDED,
+    CLAIM_UNREGISTERED,
+};
 
 /* enum claim_result, or an error; with CLAIM_JOB the caller owns *ret. */
 int job_claim(struct rq_worker *worker, const char *execution, struct claimed_job **ret);

@@ -59,6 +59,18 @@ def test_a_burst_ends_with_the_last_job(work, connection):
     assert "died" not in process.log_text()
 
 
+def test_a_burst_goes_on_behind_thousands_of_ids_whose_jobs_are_gone(work, connection):
+    queue = Queue("one", connection=connection)
+    connection.rpush(queue.key, *[f"gone-{number}" for number in range(3500)])
+    job, other = queue.enqueue(ECHO, 1), Queue("two", connection=connection).enqueue(ECHO, 2)
+    process = work("--burst", "one", "two")
+    assert process.wait(30) == 0, process.log_text()
+    assert {job.get_status(), other.get_status()} == {"finished"}
+    job.refresh()
+    other.refresh()
+    assert job.started_at < other.started_at  # in the queues' order
+
+
 def test_it_is_supervised_and_stops_gracefully(work, connection):
     queue = Queue("default", connection=connection)
     process = work()

@@ -33,7 +33,7 @@ for _, member in ipairs(call('ZRANGEBYSCORE', key, '0', int(now), 'LIMIT', '0', 
     local id = job_of(member)
     -- Taken out before it is judged: a second cleaner finds nothing.
     call('ZREM', key, member)
-    local own = call('HMGET', job_key(id), 'data', 'status')
+    local own = redis.pcall('HMGET', job_key(id), 'data', 'status')
     if own[1] and own[2] == 'started' then
         local is_ours = was_here(id)
         end_all_executions(id)

@@ -5,6 +5,11 @@
 -- changed where it is known to exist: an HSET on a deleted one would leave a
 -- stub without data that nobody cleans up.
 --
+-- A key of a job may hold something else (somebody's mistake), for which a command fails;
+-- a script that fails halfway is not undone, and its caller would come to the same id
+-- again and again. So where ids come from others, a job is read by redis.pcall: what is
+-- no hash has no fields.
+--
 -- To make a function costs as much as a command, for each script run makes all of its
 -- own anew: here are few, and a job's end makes those of common.lua only when it
 -- needs them.
@@ -14,7 +19,13 @@ local time = call('TIME')
 local now = tonumber(time[1])
 local now_float = string.format('%d.%06d', now, tonumber(time[2]))
 
+-- A number that Redis takes, whatever stood in a job: a TTL times 1,000 must fit as well.
 local function int(n)
+    if n > 1e15 then
+        n = 1e15
+    elseif not (n > -1e15) then -- nor is it a number
+        n = -1e15
+    end
     return string.format('%d', n)
 end
 
@@ -84,5 +95,5 @@ end
 local function is_mine(id, queue, worker, execution)
     return call('ZSCORE', 'rq:wip:' .. queue, id) and
            call('ZSCORE', 'rq:executions:' .. id, execution) and
-           call('HGET', job_key(id), 'worker_name') == worker
+           redis.pcall('HGET', job_key(id), 'worker_name') == worker
 end

@@ -12,7 +12,7 @@ if found == 0 then
 end
 if wholly then
     lifetime(id, 0)
-elseif call('HEXISTS', job_key(id), 'data') == 1 then
+elseif redis.pcall('HEXISTS', job_key(id), 'data') == 1 then
     call('HSET', job_key(id), 'status', 'canceled')
     call('ZADD', 'rq:canceled:' .. queue, int(now), id)
 end

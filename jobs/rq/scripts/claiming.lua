@@ -6,13 +6,15 @@
 -- queues is a queue's name, or ",queue,id": that job alone, if it still waits there (no
 -- queue's name holds a comma).
 -- The answer, added to `answer`: "job" and what the consumer needs to run it, or one of
--- "empty", "suspended", "unregistered". Asked twice for the same execution (the
+-- "empty", "suspended", "unregistered", "more" (a look at ids without a job that took so
+-- long that others come first). Asked twice for the same execution (the
 -- first answer was lost), it gives the same job again.
 --
 -- Every command costs far more than the fields it asks for: each record is looked at once.
 
 -- What a consumer wants to know, in rq/claim.c's order; then what we want.
 local ANSWERED = 4
+local DROPPED_AT_ONCE = 1000
 local FIELDS = { 'data', 'timeout', 'retries_left', 'meta', 'origin', 'status' }
 
 local function read_worker(worker)
@@ -56,7 +58,7 @@ local function claim_again(c, answer)
         return false
     end
     local id = call('HGET', 'rq:worker:' .. c.worker, 'current_job') or ''
-    local fields = call('HMGET', job_key(id), unpack(FIELDS))
+    local fields = redis.pcall('HMGET', job_key(id), unpack(FIELDS))
     local queue = fields[5]
     return fields[1] and is_mine(id, queue, c.worker, c.execution) and
            claimed(answer, id, queue, fields)
@@ -66,7 +68,7 @@ end
 -- stays dropped; RQ would run the latter (15.7).
 local function take(c, queue, id, answer)
     local key = job_key(id)
-    local fields = call('HMGET', key, unpack(FIELDS))
+    local fields = redis.pcall('HMGET', key, unpack(FIELDS))
     local origin = fields[5]
 
     if not fields[1] or fields[6] == 'canceled' then
@@ -80,7 +82,7 @@ local function take(c, queue, id, answer)
 end
 
 local function claim_from(c, queue, answer)
-    for _ = 1, 1000 do
+    for _ = 1, DROPPED_AT_ONCE do
         local id = call('LPOP', 'rq:queue:' .. queue)
         if not id then
             return false
@@ -89,12 +91,13 @@ local function claim_from(c, queue, answer)
             return true
         end
     end
-    return false
+    answer[#answer + 1] = 'more'
+    return 'more'
 end
 
 -- The status saves the walk through a long list for what somebody else has taken.
 local function claim_by_id(c, queue, id, answer)
-    if call('HGET', job_key(id), 'status') == 'started' or
+    if redis.pcall('HGET', job_key(id), 'status') == 'started' or
        call('LREM', 'rq:queue:' .. queue, 1, id) == 0 then
         return false
     end
@@ -125,8 +128,9 @@ local function claim(c, answer)
         return false
     end
     for i = c.queues_at, #ARGV do
-        if claim_entry(c, ARGV[i], answer) then
-            return true
+        local found = claim_entry(c, ARGV[i], answer)
+        if found then
+            return found ~= 'more'
         end
     end
     answer[#answer + 1] = 'empty'

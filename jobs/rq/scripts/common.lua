@@ -35,7 +35,7 @@ local function is_ready(dependent, id, status)
     end
     for _, other in ipairs(call('SMEMBERS', 'rq:job::' .. dependent .. ':dependencies')) do
         if other ~= id then
-            local state = call('HGET', job_key(other), 'status')
+            local state = redis.pcall('HGET', job_key(other), 'status')
             if state and state ~= 'finished' and
                not (state == 'failed' and allows_failure) then
                 return false
@@ -55,7 +55,7 @@ local function release_dependents(id, status, ts)
     local dependents = call('SMEMBERS', key)
     for _, dependent in ipairs(dependents) do
         local hash = job_key(dependent)
-        if call('HEXISTS', hash, 'data') == 1 and is_ready(dependent, id, status) then
+        if redis.pcall('HEXISTS', hash, 'data') == 1 and is_ready(dependent, id, status) then
             local own = call('HMGET', hash, 'origin', 'enqueue_at_front')
             local queue = own[1] or 'default'
             call('ZREM', 'rq:deferred:' .. queue, dependent)

@@ -7,7 +7,7 @@ local count = 0
 local due = call('ZRANGEBYSCORE', key, '0', int(now), 'WITHSCORES', 'LIMIT', '0', ARGV[3])
 for i = 1, #due, 2 do
     local id = due[i]
-    local own = call('HMGET', job_key(id), 'data', 'status', 'enqueue_at_front',
+    local own = redis.pcall('HMGET', job_key(id), 'data', 'status', 'enqueue_at_front',
                      'enqueue_at_front_on_retry', 'ended_at')
     if own[1] then
         call('ZREM', key, id)

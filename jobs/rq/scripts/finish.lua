@@ -17,7 +17,7 @@ local record, key = 'rq:worker:' .. worker, job_key(id)
 local own = read_worker(worker)
 
 local function read_job()
-    local found = call('HMGET', key, 'worker_name', 'status', 'result_ttl', 'repeats_left',
+    local found = redis.pcall('HMGET', key, 'worker_name', 'status', 'result_ttl', 'repeats_left',
                        'dependency_ids', 'fm_deliveries')
 
     return { worker = found[1], status = found[2], repeats_left = found[4],
@@ -38,7 +38,7 @@ local function take_out(job)
     call('DEL', 'rq:execution:' .. id .. ':' .. execution)
     call('SREM', record .. ':executions', id .. ':' .. execution)
     -- The registry's entry belongs to whoever runs the job now, or to nobody.
-    if call('HEXISTS', key, 'data') == 0 then
+    if redis.pcall('HEXISTS', key, 'data') ~= 1 then
         call('ZREM', 'rq:wip:' .. queue, id)
     end
     return false

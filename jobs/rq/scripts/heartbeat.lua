@@ -23,6 +23,8 @@ call('EXPIRE', record, int(interval + 60))
 if not is_mine(id, queue, worker, execution) then
     return { 2, suspended }
 end
+-- Also into a record that was lost and is made anew: whoever follows must find the job.
+call('HSET', record, 'current_job', id, 'fm_execution', execution, 'state', 'busy')
 call('HSET', job_key(id), 'last_heartbeat', ts)
 local ttl = math.floor(heartbeat_ttl(tonumber(ARGV[9]), tonumber(ARGV[8]), interval))
 -- XX: an entry that somebody has removed must not come back.

@@ -3,7 +3,7 @@
 local answer = {}
 
 for i = 2, #ARGV do
-    local own = call('HMGET', job_key(ARGV[i]), 'status', 'data')
+    local own = redis.pcall('HMGET', job_key(ARGV[i]), 'status', 'data')
     local data = own[2] or ''
     answer[#answer + 1] = own[1] or ''
     answer[#answer + 1] = #data

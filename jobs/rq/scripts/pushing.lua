@@ -67,7 +67,7 @@ end
 -- By the places jobs wait in, not by their status alone: who takes an id out of its
 -- list by hand leaves the status as it was, and the key must not be taken for ever.
 local function holds(id, while_running)
-    local own = call('HMGET', job_key(id), 'status', 'origin', 'data')
+    local own = redis.pcall('HMGET', job_key(id), 'status', 'origin', 'data')
     local status, queue = own[1], own[2] or ''
 
     if not own[3] then
@@ -101,7 +101,7 @@ end
 -- fail: RQ would wait for ever for it.
 local function must_wait(job)
     for _, id in ipairs(job.depends_on) do
-        local status = call('HGET', job_key(id), 'status')
+        local status = redis.pcall('HGET', job_key(id), 'status')
         if status and status ~= 'finished' and not (job.a and status == 'failed') then
             return true
         end

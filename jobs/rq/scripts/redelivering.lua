@@ -4,15 +4,16 @@
 -- d: max, exc (zlib, base64), run (of the last delivery), failure_ttl.
 -- The answer: "redelivered" or "failed", and the count of deliveries.
 local function redeliver(id, queue, ts, d)
-    local deliveries = call('HINCRBY', job_key(id), 'fm_deliveries', 1)
+    local key = job_key(id)
+    local deliveries = (tonumber(call('HGET', key, 'fm_deliveries') or '') or 0) + 1
 
     if deliveries >= d.max then
         -- Whoever requeues it, RQ too, means it to start afresh.
-        call('HDEL', job_key(id), 'fm_deliveries')
+        call('HDEL', key, 'fm_deliveries')
         fail(id, queue, 'failed', ts, d.exc, d.run, d.failure_ttl)
         return 'failed', int(deliveries)
     end
-    call('HSET', job_key(id), 'status', 'queued', 'started_at', '')
+    call('HSET', key, 'status', 'queued', 'started_at', '', 'fm_deliveries', int(deliveries))
     push(queue, id, true)
     return 'redelivered', int(deliveries)
 end

@@ -7,7 +7,7 @@ local count = 0
 for i = 3, #ARGV do
     local id = ARGV[i]
     if call('ZREM', 'rq:failed:' .. queue, id) == 1 and
-       call('HEXISTS', job_key(id), 'data') == 1 then
+       redis.pcall('HEXISTS', job_key(id), 'data') == 1 then
         call('HSET', job_key(id), 'started_at', '', 'ended_at', '')
         call('HDEL', job_key(id), 'fm_deliveries')
         enqueue(id, queue, ts, false)

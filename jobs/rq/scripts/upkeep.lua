@@ -23,7 +23,7 @@ end
 -- A job there never started, so it goes back to its queue; RQ fails it.
 for _, id in ipairs(call('LRANGE', list, 0, -1)) do
     local seen = call('GET', seen_prefix .. id)
-    if call('HEXISTS', job_key(id), 'data') == 0 then
+    if redis.pcall('HEXISTS', job_key(id), 'data') ~= 1 then
         call('LREM', list, 1, id)
         call('DEL', seen_prefix .. id)
     elseif is_running(id) then

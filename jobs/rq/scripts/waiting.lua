@@ -13,14 +13,14 @@ local gone, released = 0, 0
 -- The last of its dependencies to end is long in the books; none is missing, which
 -- might be its deleter's way of holding the others back.
 local function is_overlooked(id)
-    local own = call('HMGET', job_key(id), 'status', 'allow_dependency_failures')
+    local own = redis.pcall('HMGET', job_key(id), 'status', 'allow_dependency_failures')
     local dependencies = call('SMEMBERS', 'rq:job::' .. id .. ':dependencies')
 
     if own[1] ~= 'deferred' or own[2] ~= '1' or #dependencies == 0 then
         return false
     end
     for _, other in ipairs(dependencies) do
-        local status = call('HGET', job_key(other), 'status')
+        local status = redis.pcall('HGET', job_key(other), 'status')
         if status ~= 'finished' and status ~= 'failed' then
             return false
         end
