@@ -64,10 +64,10 @@ struct cron_options {
     char *name;
     char *schedule, *zone; /* cron.h's expression; "Europe/Berlin" */
     char *function, *queue;
-    char *args, *kwargs;             /* JSON: an array, an object */
-    int64_t timeout;                 /* seconds; 0 = jobs.default_timeout */
-    int64_t result_ttl, failure_ttl; /* seconds; -2 = jobs.result_ttl, .failure_ttl */
-    int64_t retries;
+    char *args, *kwargs;              /* JSON: an array, an object */
+    int64_t timeout;                  /* seconds; 0 = jobs.default_timeout */
+    int64_t result_ttl, failure_ttl;  /* seconds; -2 = jobs.result_ttl, .failure_ttl */
+    int64_t retries;                  /* -1 = the function's own */
     struct conf_list retry_intervals; /* seconds */
     uint64_t catch_up;                /* how late a missed time is made up for */
     bool at_front, enabled;

@@ -9,6 +9,7 @@
 #include "jobs/cli_parts.h"
 #include "jobs/connections.h"
 #include "jobs/rq/payload.h"
+#include "jobs/rq/queue.h"
 #include <errno.h>
 #include <locale.h>
 #include <stdio.h>
@@ -50,6 +51,9 @@ static const struct cli_command commands[] = {
       .help =
           "Each ARG is JSON, or else a text: 7, true, '[1, 2]', hello. The job's id is "
           "printed.\n\n"
+          "--retries  how often it is tried again when it fails; 0: never. Without it, "
+          "and\n"
+          "           without --timeout, as its function's entry says\n"
           "--in       in so many seconds (a scheduler must run for the queue)\n"
           "--after    when these jobs are finished\n"
           "--unique   not if a job of this KEY waits already: its id is printed then;\n"
@@ -167,7 +171,8 @@ void cli_fail(struct cli *cli, const char *format, ...)
 enum option_kind {
     OPTION_TEXT,
     OPTION_NUMBER,
-    OPTION_TTL, /* -1 is a value, and so is 0: a flag tells that it was given */
+    OPTION_TIMEOUT, /* -1: none */
+    OPTION_TTL,     /* -1 is a value, and so is 0: a flag tells that it was given */
     OPTION_FLAG,
     OPTION_WATCH /* its value may be left out */
 };
@@ -198,7 +203,7 @@ static const struct option {
       offsetof(struct cli, has_result_ttl) },
     { "--retries", OPTION_NUMBER, offsetof(struct cli, retries), 0 },
     { "--state", OPTION_TEXT, offsetof(struct cli, state), 0 },
-    { "--timeout", OPTION_NUMBER, offsetof(struct cli, timeout_s), 0 },
+    { "--timeout", OPTION_TIMEOUT, offsetof(struct cli, timeout_s), 0 },
     { "--unique", OPTION_TEXT, offsetof(struct cli, unique), 0 },
     { "--watch", OPTION_WATCH, offsetof(struct cli, watch_s), 0 },
     { "--while-running", OPTION_FLAG, offsetof(struct cli, is_while_running), 0 },
@@ -246,6 +251,10 @@ static const char *set_option(struct cli *cli, const struct option *option,
         return set_number((long *)field, value, -1)
                    ? NULL
                    : "a TTL is whole seconds; 0 is not at all, -1 for ever";
+    case OPTION_TIMEOUT:
+        return set_number((long *)field, value, -1) && *(long *)field != 0
+                   ? NULL
+                   : "a timeout is whole seconds, 1 or more; -1 is no limit";
     case OPTION_WATCH:
         return set_seconds((double *)field, value) ? NULL
                                                    : "--watch wants seconds, 0.1 or more";
@@ -426,7 +435,7 @@ static const struct cli_command *find_command(const char *name)
 
 int jobs_cli(const struct options *options, int argc, char **argv)
 {
-    struct cli cli = { .options = options, .limit = 50 };
+    struct cli cli = { .options = options, .limit = 50, .retries = JOB_RETRIES_OPEN };
 
     if (argc < 1 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0 ||
         strcmp(argv[0], "help") == 0) {

@@ -178,7 +178,6 @@ static const struct line_field line_fields[] = {
     { "id", FIELD_TEXT, offsetof(struct job_spec, id) },
     { "in", FIELD_INT, offsetof(struct job_spec, delay_s) },
     { "queue", FIELD_TEXT, offsetof(struct job_spec, queue) },
-    { "timeout", FIELD_INT, offsetof(struct job_spec, timeout_s) },
     { "unique", FIELD_TEXT, offsetof(struct job_spec, unique_key) },
 };
 
@@ -218,6 +217,9 @@ static bool set_part(struct job_spec *spec, const char *name, const struct value
     else if (strcmp(name, "retries") == 0 && value->kind == VALUE_INT &&
              value->integer >= 0 && value->integer <= INT32_MAX)
         spec->retries = (int)value->integer;
+    else if (strcmp(name, "timeout") == 0 && value->kind == VALUE_INT &&
+             value->integer >= -1 && value->integer != 0 && value->integer <= INT32_MAX)
+        spec->timeout_s = value->integer;
     else
         return false;
     return true;

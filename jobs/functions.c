@@ -77,11 +77,13 @@ void job_function_complete(const struct job_function *function, struct job_spec 
 
     if (spec->timeout_s == 0)
         spec->timeout_s = function->timeout_s;
-    if (spec->retries != 0 || function->retries == 0)
+    if (spec->retries != JOB_RETRIES_OPEN)
+        return;
+    spec->retries = function->retries;
+    if (spec->retry_interval_count > 0)
         return;
     while (count < JOB_INTERVALS_MAX && function->retry_intervals[count] > 0)
         count++;
-    spec->retries = function->retries;
     spec->retry_intervals = function->retry_intervals;
     spec->retry_interval_count = count;
 }

@@ -86,7 +86,8 @@ extern const struct job_function job_functions[];
 const struct job_function *job_function_find(const struct options *options,
                                              const char *name);
 
-/* Gives a job what its caller left open: the function's timeout, its retries. */
+/* Gives a job what its caller left open: the function's timeout (0), its retries
+ * (JOB_RETRIES_OPEN) and, where none are named, their intervals. */
 struct job_spec;
 void job_function_complete(const struct job_function *function, struct job_spec *spec);
 

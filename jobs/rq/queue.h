@@ -33,7 +33,7 @@ struct job_spec {
     int64_t timeout_s;                   /* 0: the default */
     int64_t result_ttl_s, failure_ttl_s; /* JOB_TTL_DEFAULT: RQ's defaults (absent) */
     int64_t waiting_ttl_s;               /* forgotten if it waits longer; 0: never */
-    int retries;                         /* 0: none */
+    int retries;                         /* 0: none; JOB_RETRIES_OPEN: see below */
     const int *retry_intervals;          /* seconds, `retry_interval_count` of them */
     int retry_interval_count;
     bool at_front;
@@ -70,6 +70,7 @@ struct job_spec {
     const char *request_id; /* kept in meta; NULL: none */
 };
 #define JOB_TTL_DEFAULT         INT64_MIN
+#define JOB_RETRIES_OPEN        (-1) /* its function's (job_function_complete()), else none */
 #define QUEUE_DEPENDENCIES_MOST 1000
 #define QUEUE_PUSH_MOST         1000
 

@@ -396,3 +396,26 @@ def test_a_reader_may_leave(idle):
     process.stdout.close()
     assert process.wait(30) == -signal.SIGPIPE
     assert process.stderr.read() == b""
+
+
+def test_no_retries_are_not_the_functions_retries(make_stack):
+    functions = ('functions: { often: { command = "false"; timeout = 44; retries = 3; '
+                 'retry_intervals = [ "1h" ]; }; };')
+    stack = make_stack(start=False, jobs=JOBS + functions)
+    stack.write_config()
+    idle = Jobs(stack)
+    idle.enqueue("often", "--id", "open")
+    idle.enqueue("often", "--id", "never", "--retries", "0", "--timeout", "-1")
+    idle.enqueue("often", "--id", "once", "--retries=1")
+    lines = ['{"function": "often", "id": "line"}',
+             '{"function": "often", "id": "no-line", "retries": 0, "timeout": -1}']
+    idle.call("enqueue", "--lines", input="\n".join(lines))
+    idle.call("enqueue", "--lines", "--retries", "0", input='{"function": "often", "id": "none"}')
+    fields = ("retries_left", "retry_intervals", "timeout")
+    found = {name: stack.redis.hmget("rq:job:" + name, fields)
+             for name in ("open", "never", "once", "line", "no-line", "none")}
+    assert found == {"open": [b"3", b"[3600]", b"44"], "never": [None, None, b"-1"],
+                     "once": [b"1", None, b"44"], "line": [b"3", b"[3600]", b"44"],
+                     "no-line": [None, None, b"-1"], "none": [None, None, b"44"]}
+    for wrong in ("0", "-2", "1.5", "9999999999"):
+        assert "timeout" in idle.call("enqueue", "--timeout", wrong, "often", status=2).stderr

@@ -131,13 +131,16 @@ def test_what_an_entry_leaves_open_is_its_functions(make_stack):
         retry_intervals = [ "1h", "2h" ]; }; };
         cron: { open: { schedule = "* * * * *"; function = "team.slow"; };
         own: { schedule = "* * * * *"; function = "team.slow"; timeout = 55; retries = 1; };
+        never: { schedule = "* * * * *"; function = "team.slow"; retries = 0; };
+        sooner: { schedule = "* * * * *"; function = "team.slow"; retry_intervals = [ 7 ]; };
         python: { schedule = "* * * * *"; function = "somebody.elses"; queue = "python"; }; };"""
     stack = make_stack(jobs=JOBS + entries, consumers=0, workers=1)
-    for name in ("open", "own", "python"):
+    for name in ("open", "own", "never", "sooner", "python"):
         knows(stack, name)
         let_go_back(stack.redis, name, 120)
     restart_scheduler(stack)
-    expected = {"open": (44, 3, [3600, 7200]), "own": (55, 1, None), "python": (180, None, None)}
+    expected = {"open": (44, 3, [3600, 7200]), "own": (55, 1, None), "never": (44, None, None),
+                "sooner": (44, 3, [7]), "python": (180, None, None)}
     for name, fields in expected.items():
         wait_until(lambda name=name: cron_jobs(stack.redis, name), 15, f"{name} is served")
         job = Job.fetch(cron_jobs(stack.redis, name)[0], connection=stack.redis)

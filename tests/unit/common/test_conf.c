@@ -735,7 +735,8 @@ static void items_of_all_groups(void **state)
         buf_text(&out),
         "jobs.cron.c|{ schedule = \"@daily\"; zone = \"UTC\"; function = \"f\"; args = "
         "\"[]\"; kwargs = \"{}\"; queue = \"default\"; at_front = false; timeout = 0; "
-        "result_ttl = -2; failure_ttl = -2; retries = 0; retry_intervals = [ ]; catch_up "
+        "result_ttl = -2; failure_ttl = -2; retries = -1; retry_intervals = [ ]; "
+        "catch_up "
         "= \"1h\"; enabled = true; }|--set\n"
         "jobs.functions.f|{ name = \"f\"; aliases = [ ]; command = [ \"/bin/cat\" ]; "
         "args = \"\"; timeout = 0; retries = 0; retry_intervals = [ ]; kill_after = 5; "

@@ -75,11 +75,13 @@ static void entries_are_read(void **state)
         "enabled = true; }\n"
         "jobs.cron.b = { schedule = \"@daily\"; zone = \"UTC\"; function = \"g\"; args = "
         "\"[]\"; kwargs = \"{}\"; queue = \"default\"; at_front = false; timeout = 0; "
-        "result_ttl = -2; failure_ttl = -2; retries = 0; retry_intervals = [ ]; catch_up "
+        "result_ttl = -2; failure_ttl = -2; retries = -1; retry_intervals = [ ]; "
+        "catch_up "
         "= \"1h\"; enabled = false; }\n"
         "jobs.cron.c = { schedule = \"@hourly\"; zone = \"UTC\"; function = \"f\"; args "
         "= \"[]\"; kwargs = \"{}\"; queue = \"default\"; at_front = false; timeout = 0; "
-        "result_ttl = -2; failure_ttl = -2; retries = 0; retry_intervals = [ ]; catch_up "
+        "result_ttl = -2; failure_ttl = -2; retries = -1; retry_intervals = [ ]; "
+        "catch_up "
         "= \"1h\"; enabled = true; }\n");
     assert_int_equal(o->jobs.cron[0].catch_up, 86400000);
     options_free(o);

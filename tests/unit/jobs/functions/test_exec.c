@@ -314,8 +314,12 @@ static void configured_functions_are_found(void **state)
     assert_null(job_function_find(one, "a"));
 
     /* What forkmark enqueues gets the function's, unless its caller says otherwise. */
-    struct job_spec spec = { .function = "team.a" },
-                    own = { .timeout_s = 9, .retries = 1 };
+    static const int soon[] = { 1 };
+    struct job_spec spec = { .function = "team.a", .retries = JOB_RETRIES_OPEN },
+                    own = { .timeout_s = 9, .retries = 1 }, never = { .retries = 0 },
+                    sooner = { .retries = JOB_RETRIES_OPEN,
+                               .retry_intervals = soon,
+                               .retry_interval_count = 1 };
     job_function_complete(a, &spec);
     assert_int_equal(spec.timeout_s, 2);
     assert_int_equal(spec.retries, 5);
@@ -325,6 +329,14 @@ static void configured_functions_are_found(void **state)
     assert_int_equal(own.timeout_s, 9);
     assert_int_equal(own.retries, 1);
     assert_int_equal(own.retry_interval_count, 0);
+    job_function_complete(a, &never);
+    assert_int_equal(never.timeout_s, 2);
+    assert_int_equal(never.retries, 0);
+    assert_int_equal(never.retry_interval_count, 0);
+    job_function_complete(a, &sooner);
+    assert_int_equal(sooner.retries, 5);
+    assert_int_equal(sooner.retry_interval_count, 1);
+    assert_ptr_equal(sooner.retry_intervals, soon);
 
     /* Another configuration has others. */
     assert_null(job_function_find(none, "team.a"));
