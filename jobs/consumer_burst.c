@@ -40,7 +40,7 @@ int consumer_start_burst(struct consumer *c)
 
         rc = is_ours_to_schedule(redis, &lock, queue);
         if (rc == 1)
-            rc = queue_enqueue_due(redis, queue);
+            rc = queue_enqueue_due(redis, queue, NULL);
         scheduler_drop(&lock, queue);
     }
     c->has_enqueued_due = rc >= 0;

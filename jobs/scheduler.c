@@ -161,7 +161,7 @@ static int enqueue_due(struct scheduler *s)
     int rc = 0;
 
     for (size_t i = 0; rc >= 0 && i < led.count; i++)
-        rc = queue_enqueue_due(s->redis, led.items[i]);
+        rc = queue_enqueue_due(s->redis, led.items[i], s->lock.value);
     return rc;
 }
 

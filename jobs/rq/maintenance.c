@@ -16,7 +16,7 @@
 /* RQ's own is 899 s; ours is short, as a scheduler that dies here leaves it behind. */
 #define LOCK_SECONDS "120"
 
-int queue_enqueue_due(struct redis *redis, const char *queue)
+int queue_enqueue_due(struct redis *redis, const char *queue, const char *leader)
 {
     int total = 0;
 
@@ -27,6 +27,7 @@ int queue_enqueue_due(struct redis *redis, const char *queue)
         rq_arg(&args, queue);
         rq_arg_now(&args);
         rq_arg_int(&args, DUE_BATCH);
+        rq_arg(&args, leader ? leader : "");
         int rc = rq_run(redis, RQ_DUE, &args, &reply);
         if (rc < 0)
             return rc;

@@ -9,8 +9,12 @@
 #include "common/options.h"
 #include "common/redis.h"
 
-/* Jobs whose time has come go into their queue (protocol 9.2). How many. */
-int queue_enqueue_due(struct redis *redis, const char *queue);
+/*
+ * Jobs whose time has come go into their queue (protocol 9.2). How many. `leader`: only
+ * while the queue's lock has this value (of rq_scheduler), since who holds it meanwhile
+ * may be RQ, which reads, enqueues and removes in several steps; NULL: whoever leads.
+ */
+int queue_enqueue_due(struct redis *redis, const char *queue, const char *leader);
 
 /*
  * Expired entries, dead workers, abandoned jobs (7.16), the intermediate list

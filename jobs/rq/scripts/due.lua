@@ -1,8 +1,13 @@
--- due.lua - scheduled jobs whose time has come. ARGV: queue, ts, at most how many.
--- How many were enqueued.
+-- due.lua - scheduled jobs whose time has come. ARGV: queue, ts, at most how many, our
+-- value of the queue's scheduler lock ("": anybody's). How many were enqueued.
 local queue, ts = ARGV[1], ARGV[2]
 local key = 'rq:scheduled:' .. queue
 local count = 0
+
+-- Lost since we last looked (a stopped process, a stalled Redis): another one is at it.
+if ARGV[4] ~= '' and call('GET', 'rq:scheduler-lock:' .. queue) ~= ARGV[4] then
+    return 0
+end
 
 local due = call('ZRANGEBYSCORE', key, '0', int(now), 'WITHSCORES', 'LIMIT', '0', ARGV[3])
 for i = 1, #due, 2 do

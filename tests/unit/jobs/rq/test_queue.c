@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/task.h"
 #include "jobs/rq/job_state.h"
+#include "jobs/rq/maintenance.h"
 #include "jobs/rq/payload.h"
 #include "jobs/rq/queue.h"
 #include "jobs/rq/scripts.h"
@@ -188,6 +189,24 @@ static void schedules(void)
     assert_number("SISMEMBER rq:queues %s", "rq:queue:q", 1);
     assert_number("HEXISTS rq:job:%s enqueued_at", "later", 0);
     assert_string_equal(text("HGET rq:job:%s enqueue_at_front", "later"), "1");
+}
+
+/* A scheduler that was stopped for so long that another one leads now must not act. */
+static void who_lost_the_lock_enqueues_nothing(void)
+{
+    struct job_spec spec = a_job("due");
+
+    spec.delay_s = 100;
+    assert_int_equal(queue_push(redis, &spec, NULL), 1);
+    assert_int_equal(redis_call(redis, NULL, "ZADD rq:scheduled:q 1 due"), 0);
+    assert_int_equal(queue_enqueue_due(redis, "q", "7"), 0);
+    assert_int_equal(redis_call(redis, NULL, "SET rq:scheduler-lock:q 8"), 0);
+    assert_int_equal(queue_enqueue_due(redis, "q", "7"), 0);
+    assert_string_equal(status_of("due"), "scheduled");
+    assert_int_equal(queue_enqueue_due(redis, "q", "8"), 1);
+    assert_string_equal(status_of("due"), "queued");
+    assert_int_equal(redis_call(redis, NULL, "ZADD rq:scheduled:q 1 due"), 0);
+    assert_int_equal(queue_enqueue_due(redis, "q", NULL), 1);
 }
 
 static void defers_until_its_dependencies_end(void)
@@ -494,6 +513,7 @@ int main(void)
         CHECK(forgets_what_waits_too_long),
         CHECK(takes_odd_names),
         CHECK(schedules),
+        CHECK(who_lost_the_lock_enqueues_nothing),
         CHECK(defers_until_its_dependencies_end),
         CHECK(pushes_a_thousand_in_one_round_trip),
         CHECK(pushes_more_in_several_steps),
