@@ -2,7 +2,9 @@
  * process_id.c - see process_id.h. Linux: /proc.
  */
 #include "jobs/rq/process_id.h"
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +60,15 @@ unsigned long long process_started(pid_t pid)
     return field ? strtoull(field, NULL, 10) : 0;
 }
 
+/* It is there, but /proc does not show it (hidepid, ProtectProc): another user's. */
+static bool is_hidden(pid_t pid)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    return access(path, R_OK) < 0 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
 bool process_is_dead(const char *home, const char *pid, const char *started)
 {
     char own[PROCESS_HOME_SIZE];
@@ -66,5 +77,8 @@ bool process_is_dead(const char *home, const char *pid, const char *started)
     process_home(own);
     if (strcmp(home, own) != 0 || number <= 0 || !*started)
         return false;
-    return process_started((pid_t)number) != strtoull(started, NULL, 10);
+    unsigned long long found = process_started((pid_t)number);
+    if (found == 0 && is_hidden((pid_t)number))
+        return false;
+    return found != strtoull(started, NULL, 10);
 }
