@@ -229,7 +229,10 @@ static const char *last_line(const char *text)
     return newline && newline[1] ? newline + 1 : text;
 }
 
-static void log_end(struct consumer *c, const struct job_end *end, bool is_lost)
+/* `told_again`: an answer was lost before, so that it may be our own end that was found.
+ */
+static void log_end(struct consumer *c, const struct job_end *end, bool is_lost,
+                    bool told_again)
 {
     static const char *const words[] = {
         [JOB_END_SUCCESS] = "finished",      [JOB_END_FAILED] = "failed",
@@ -239,7 +242,11 @@ static void log_end(struct consumer *c, const struct job_end *end, bool is_lost)
     bool has_failed = end->kind == JOB_END_FAILED || end->kind == JOB_END_FINAL;
     const char *name = c->run.call.name ? printable(task_arena(), c->run.call.name) : "?";
 
-    if (is_lost)
+    if (is_lost && told_again)
+        log_warn("%s %s after %.3f s, told again as Redis' answer was lost: it is in the "
+                 "books, or somebody else has decided about the job",
+                 name, words[end->kind], end->worked_s);
+    else if (is_lost)
         log_warn("%s %s after %.3f s, but somebody else has decided about the job: "
                  "dropped",
                  name, words[end->kind], end->worked_s);
@@ -307,7 +314,7 @@ static void end_in_books(struct consumer *c, const struct job_end *end)
         delay_ms = delay_ms * 2 < RETRY_LAST_MS ? delay_ms * 2 : RETRY_LAST_MS;
     }
     if (rc == 0)
-        log_end(c, end, is_lost);
+        log_end(c, end, is_lost, delay_ms > RETRY_FIRST_MS);
     if (rc == 0 && asks)
         consumer_claimed(c, next);
     count_end(c, end);
