@@ -122,3 +122,17 @@ def test_an_error_is_text_that_python_reads(connection, queue):
     job = queue.enqueue(ECHO, **{"x" + "\u00e4" * 40: 1})
     becomes(connection, job.id, "failed")
     assert "unexpected keyword argument 'x\u00e4" in Job.fetch(job.id, connection=connection).exc_info
+
+
+def test_a_record_lost_beside_a_running_job_names_it_again(connection, queue):
+    wait_until(lambda: connection.scard("rq:workers") == 1, 10, "the consumer registers")
+    [record] = connection.smembers("rq:workers")
+    job_id = write_job(connection, "forkmark.test.sleep", (4,))
+    becomes(connection, job_id, "started")
+    connection.delete(record)
+    wait_until(lambda: connection.hget(record, "current_job") == job_id.encode(), 10, "it is named again")
+    assert connection.hget(record, "state") == b"busy" and 0 < connection.ttl(record) <= 480
+    becomes(connection, job_id, "finished")
+    wait_until(lambda: connection.hget(record, "state") == b"idle", 10, "the consumer is idle")
+    assert connection.hget(record, "current_job") is None
+    assert connection.hget(record, "successful_job_count") == b"1"
