@@ -10,6 +10,7 @@
 #include "jobs/rq/job_state.h"
 #include "jobs/rq/payload.h"
 #include "jobs/rq/scripts.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,12 +115,15 @@ static int read_places(struct cli *cli, struct shown *job)
 
 static int read_job(struct cli *cli, struct shown *job)
 {
-    redisReply *hash;
+    redisReply *hash = NULL;
     int rc = redis_call(cli->redis, &hash, "HGETALL rq:job:%s", job->id);
 
+    job->hash = hash;
+    /* Something else has that key: an answer without elements, as of no job at all. */
+    if (rc == -EPROTO && hash && strncmp(hash->str, "WRONGTYPE", 9) == 0)
+        return 0;
     if (rc < 0)
         return rc;
-    job->hash = hash;
     rc = job_state(cli->redis, job->id, &job->state);
     if (rc >= 0)
         rc = job->result_count =

@@ -236,7 +236,7 @@ static void say_goodbye(void *arg)
 {
     struct consumer *c = arg;
 
-    if (c->is_registered && worker_bury(&c->worker) < 0)
+    if (c->is_registered && worker_bury(&c->worker, c->next_execution) < 0)
         log_warn("gone without telling Redis; the record of worker %s expires by itself",
                  c->worker.name);
     else

@@ -138,7 +138,7 @@ int worker_shutting_down(struct rq_worker *worker)
 static const char died[] =
     "Work-horse terminated unexpectedly; waitpid returned 9 (signal 9); ";
 
-int worker_bury(struct rq_worker *worker)
+int worker_bury(struct rq_worker *worker, const char *next_execution)
 {
     struct rq_args args = RQ_ARGS;
 
@@ -147,6 +147,7 @@ int worker_bury(struct rq_worker *worker)
     rq_arg(&args, worker->options->jobs.redeliver ? "1" : "0");
     rq_arg_error(&args, died);
     rq_arg_int(&args, worker->options->jobs.failure_ttl);
+    rq_arg(&args, next_execution);
     return rq_run(worker->redis, RQ_DEATH, &args, NULL);
 }
 

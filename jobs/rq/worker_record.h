@@ -47,8 +47,12 @@ int worker_heartbeat(struct rq_worker *worker, const char *state,
 
 /* A warm shutdown came while a job runs: shown to RQ. 0 or an error. */
 int worker_shutting_down(struct rq_worker *worker);
-/* Out of the books. 0 or an error. */
-int worker_bury(struct rq_worker *worker);
+/*
+ * Out of the books. What is held there goes back to its queue; without redelivery it is a
+ * failed attempt, but for a job claimed as `next_execution`: that claim's answer was
+ * lost, and so the job never ran. 0 or an error.
+ */
+int worker_bury(struct rq_worker *worker, const char *next_execution);
 
 /* Takes back what a dead worker held (recover.lua). `has_overrun`: it was killed because
  * its job had overrun its time. 1 a job was taken back, 0 none or unknown, or an error.

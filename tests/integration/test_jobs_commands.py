@@ -198,6 +198,21 @@ def test_what_cannot_be_read_is_shown_as_such(idle):
     assert rows[1]["call"] == "(its data is gone)"
 
 
+def test_a_key_that_is_no_job_is_none(idle):
+    redis = idle.stack.redis
+    redis.set("rq:job:odd", "no hash")
+    redis.sadd("rq:queues", "rq:queue:q", "rq:queue:text")
+    redis.set("rq:queue:text", "no list")
+    redis.rpush("rq:queue:q", "odd")
+    redis.zadd("rq:failed:q", {"odd": -1})
+    for call in (["show", "odd"], ["cancel", "odd"], ["stop", "odd"], ["requeue", "odd"]):
+        assert "there is no" in idle.call(*call, status=1).stderr, call
+    assert [row["id"] for row in table(idle.text("list"), "id")] == ["odd"]
+    assert {row["queue"]: row["waiting"] for row in table(idle.text("info"), "queue")} == \
+        {"q": "1", "text": "0", "all": "1"}
+    assert idle.text("requeue", "--all") == "0 jobs queued again\n"
+
+
 def test_no_name_moves_the_cursor(idle):
     """Control characters, turned writing, broken UTF-8: in every place a name can be."""
     odd = "a\x1b[31m\n\t\u202eb\u009b"
