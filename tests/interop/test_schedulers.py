@@ -205,6 +205,24 @@ def test_too_many_deliveries_fail_with_the_reason_and_requeueing_starts_afresh(m
     os.kill(consumer, signal.SIGKILL)
 
 
+def test_a_server_that_was_away_for_hours_redelivers_what_it_held(make_stack):
+    stack = make_stack(jobs=JOBS, consumers=1, workers=1)
+    connection = stack.redis
+    job = Queue("default", connection=connection).enqueue(SLEEP, 1, retry=Retry(max=3, interval=60))
+    becomes(connection, job.id, "started")
+    os.kill(stack.master.pid, signal.SIGKILL)
+    stack.master.wait()
+    # What time does to the books.
+    assert connection.delete(*connection.keys("rq:worker:*"), *connection.keys("rq:execution*")) >= 3
+    connection.zadd("rq:wip:default", {job.id: int(time.time()) - 3600})
+    stack.start()
+    becomes(connection, job.id, "finished")
+    assert connection.hget("rq:job:" + job.id, "retries_left") == b"3"
+    stack.stop()
+    assert len(connection.keys("fm:home:*")) == 1, "the dead one's alone, which expires"
+    assert 0 < connection.ttl(connection.keys("fm:home:*")[0]) <= 604800
+
+
 def test_an_entry_of_this_host_whose_record_is_gone_is_redelivered_at_its_deadline(make_stack):
     """Its worker's record expired before anybody looked: the execution says whose it was."""
     for redeliver, expected in (("true", "finished"), ("false", "failed")):

@@ -3,7 +3,8 @@
 -- ARGV: queue, ts, error (zlib, base64), at most how many, default failure TTL, our home
 -- ("": redeliver nothing), max deliveries, error of too many.
 -- Jobs of workers of other kinds and other hosts end exactly as RQ ends them; those of
--- a worker of this host (its record is gone, else recover.lua had them) are redelivered.
+-- a worker of this host (its record is gone, else recover.lua had them) are redelivered,
+-- also when the whole server was away for so long that nothing else of them is left.
 -- The answer: per job "retried", "failed" or "redelivered", and its id.
 local queue, ts = ARGV[1], ARGV[2]
 local key = 'rq:wip:' .. queue
@@ -26,7 +27,8 @@ local function was_here(id)
             return true
         end
     end
-    return false
+    local worker = call('HGET', job_key(id), 'worker_name')
+    return ARGV[6] ~= '' and worker and call('GET', 'fm:home:' .. worker) == ARGV[6]
 end
 
 for _, member in ipairs(call('ZRANGEBYSCORE', key, '0', int(now), 'LIMIT', '0', ARGV[4])) do

@@ -19,4 +19,6 @@ for queue in string.gmatch(queues, '[^,]+') do
     call('SADD', 'rq:workers:' .. queue, record)
 end
 call('EXPIRE', record, '480')
+-- Where it lived, for whoever comes when its record and its executions have expired.
+call('SET', 'fm:home:' .. worker, call('HGET', record, 'fm_home') or '', 'EX', '604800')
 return 1

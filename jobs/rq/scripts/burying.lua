@@ -6,7 +6,7 @@ local function bury(worker, ts)
     for queue in string.gmatch(call('HGET', record, 'queues') or '', '[^,]+') do
         call('SREM', 'rq:workers:' .. queue, record)
     end
-    call('DEL', record .. ':executions')
+    call('DEL', record .. ':executions', 'fm:home:' .. worker)
     if call('EXISTS', record) == 1 then
         call('HDEL', record, 'current_job', 'fm_execution')
         call('HSET', record, 'death', ts)

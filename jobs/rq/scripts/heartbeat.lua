@@ -11,6 +11,7 @@ if call('HEXISTS', record, 'birth') == 0 or call('HEXISTS', record, 'death') == 
     return { 0, suspended }
 end
 call('HSET', record, 'last_heartbeat', ts)
+call('EXPIRE', 'fm:home:' .. worker, '604800')
 if state ~= '' then
     call('HSET', record, 'state', state)
 end
