@@ -3,11 +3,15 @@
  *
  * Messages are fire and forget; what is not understood is logged and ignored.
  */
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "jobs/consumer_parts.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define TOLD_BEFORE_MS 1000 /* what a claim's answer may take */
 
 static void shutdown_worker(struct consumer *c, const cJSON *message)
 {
@@ -22,17 +26,47 @@ static void kill_horse(struct consumer *c, const cJSON *message)
     consumer_cut_job(c, CUT_KILLED);
 }
 
+static bool is_job(const struct consumer *c, const char *id, const char *execution)
+{
+    return strcmp(id, c->job->id) == 0 &&
+           (!execution || strcmp(execution, c->job->execution) == 0);
+}
+
+static void forget_stop(struct consumer *c)
+{
+    free(c->stop_id);
+    free(c->stop_execution);
+    c->stop_id = c->stop_execution = NULL;
+}
+
+/* Who reads in Redis that we run the job may tell us before Redis has. */
+static void note_stop(struct consumer *c, const char *id, const char *execution)
+{
+    forget_stop(c);
+    c->stop_id = strdup(id);
+    c->stop_execution = execution ? strdup(execution) : NULL;
+    c->stop_told_ms = clock_ms();
+}
+
+bool consumer_was_stopped(struct consumer *c)
+{
+    bool was_told = c->stop_id && clock_ms() < c->stop_told_ms + TOLD_BEFORE_MS &&
+                    is_job(c, c->stop_id, c->stop_execution);
+
+    forget_stop(c);
+    return was_told;
+}
+
 /* By job, or by execution as later versions do. */
 static void stop_job(struct consumer *c, const cJSON *message)
 {
     const char *id = json_text(message, "job_id");
     const char *execution = json_text(message, "execution_id");
 
-    if (!c->job || !id || strcmp(id, c->job->id) != 0)
-        return;
-    if (execution && strcmp(execution, c->job->execution) != 0)
-        return;
-    consumer_cut_job(c, CUT_STOPPED);
+    if (id && c->job_task && is_job(c, id, execution))
+        consumer_cut_job(c, CUT_STOPPED);
+    else if (id)
+        note_stop(c, id, execution);
 }
 
 static const struct {

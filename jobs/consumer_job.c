@@ -153,6 +153,8 @@ static void run_function(struct consumer *c, struct arena *arena)
         .timeout_ms = job->timeout_s > 0 ? (uint64_t)job->timeout_s * 1000 : 0,
         .on_end = job_task_ended,
     });
+    if (consumer_was_stopped(c))
+        consumer_cut_job(c, CUT_STOPPED);
     while (c->job_task)
         consumer_nap(c, 0);
     settle(c);

@@ -84,6 +84,10 @@ struct consumer {
     struct arena *check_arena;
     uint64_t look_took_ms;
 
+    /* Told to stop a job that we do not have: its claim's answer may be on its way. */
+    char *stop_id, *stop_execution; /* NULL: none; NULL: whichever */
+    uint64_t stop_told_ms;
+
     int64_t jobs_run;         /* executions, for max_jobs */
     uint64_t idle_since_ms;   /* 0: not idle */
     bool is_done;             /* leaves for good: burst or idle time, see role.h */
@@ -142,5 +146,7 @@ void consumer_wait_stop(struct consumer *c);
 
 /* consumer_commands.c */
 void consumer_listen(struct consumer *c);
+/* Whether c->job was told to stop before we knew that it is ours. Asked once. */
+bool consumer_was_stopped(struct consumer *c);
 
 #endif

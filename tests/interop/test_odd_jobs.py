@@ -136,3 +136,17 @@ def test_a_record_lost_beside_a_running_job_names_it_again(connection, queue):
     wait_until(lambda: connection.hget(record, "state") == b"idle", 10, "the consumer is idle")
     assert connection.hget(record, "current_job") is None
     assert connection.hget(record, "successful_job_count") == b"1"
+
+
+def test_who_is_faster_than_redis_answer_stops_a_job_too(connection, queue):
+    """Redis shows that the worker runs the job before the worker has heard of it."""
+    [record] = connection.smembers("rq:workers")
+    channel = "rq:pubsub:" + record.decode().split(":")[2]
+    stopped, other = uuid.uuid4().hex, uuid.uuid4().hex
+    for told, wanted in ((stopped, "stopped"), (other, "finished")):
+        assert connection.publish(channel, '{"command": "stop-job", "job_id": "%s"}' % told) == 1
+        job_id = write_job(connection, "forkmark.test.sleep", (1,), job_id=stopped if told == stopped else None)
+        becomes(connection, job_id, wanted)
+    assert registries_of(queue, stopped) == ["failed"]
+    again = write_job(connection, "forkmark.test.sleep", (1,), job_id=stopped)  # it was for once
+    becomes(connection, again, "finished")
