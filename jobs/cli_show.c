@@ -19,6 +19,7 @@
 #define LABEL        "%-14s"
 
 struct shown {
+    bool exists;
     const char *id;
     const redisReply *hash;
     struct job_state state;
@@ -118,12 +119,13 @@ static int read_job(struct cli *cli, struct shown *job)
     redisReply *hash = NULL;
     int rc = redis_call(cli->redis, &hash, "HGETALL rq:job:%s", job->id);
 
-    job->hash = hash;
-    /* Something else has that key: an answer without elements, as of no job at all. */
+    /* Something else has that key: as good as no job. */
     if (rc == -EPROTO && hash && strncmp(hash->str, "WRONGTYPE", 9) == 0)
         return 0;
     if (rc < 0)
         return rc;
+    job->hash = hash;
+    job->exists = hash->elements > 0;
     rc = job_state(cli->redis, job->id, &job->state);
     if (rc >= 0)
         rc = job->result_count =
@@ -403,7 +405,7 @@ int cli_show(struct cli *cli)
 
     if (rc < 0)
         return rc;
-    if (job.hash->elements == 0)
+    if (!job.exists)
         cli_fail(cli, "there is no job %s", job.id);
     else if (cli->is_json)
         put_job(cli, &job);
