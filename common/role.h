@@ -6,9 +6,9 @@
  * left the master's descriptors and signal handlers behind, set its process
  * title and log name, given up root. It returns the exit status.
  *
- * A role must: call role_ready() once it really serves; beat its slot at least
- * every 80 ms while its loop turns (role_watch() arranges it, the signals and
- * the drain); end after SIGTERM when its work is done (drain, within
+ * A role must: call role_ready() once it really serves; beat its slot whenever its
+ * loop turns, and that at least twice a second (role_watch() arranges it, the signals
+ * and the drain); end after SIGTERM when its work is done (drain, within
  * graceful_timeout), at once after SIGINT or SIGQUIT, and when the master is
  * gone (parent-death signal, set before run()).
  */
@@ -55,7 +55,7 @@ _Noreturn void role_refuse(const struct role_context *context, const char *forma
     __attribute__((format(printf, 2, 3)));
 
 /*
- * On the running loop: the beat timer, USR1 (reopen logs), TERM -> drain(arg) on
+ * On the running loop: the beat, USR1 (reopen logs), TERM -> drain(arg) on
  * the loop's stack, INT/QUIT -> quick(arg). Call after task_runtime_init().
  */
 void role_watch(const struct role_context *context, void (*drain)(void *arg),

@@ -15,6 +15,11 @@
 /* A writer needs well under a microsecond; so many tries mean that it is gone. */
 #define READ_TRIES 1000
 
+/* One that does not wait is at work; so long, and it will not be back soon. */
+#define LONG_TURN_MS 100
+/* Twice what lies between two beats of a loop that has nothing to do. */
+#define OVERDUE_BEAT_MS 1000
+
 const double board_latency_limits[BOARD_LATENCY_BUCKETS - 1] = {
     .005, .01, .025, .05, .075, .1, .15, .2, .3, .5, .75, 1, 2, 5,
 };
@@ -146,7 +151,21 @@ void board_set_state(struct board_slot *slot, enum board_state state)
 
 void board_beat(struct board_slot *slot)
 {
+    atomic_store_explicit(&slot->count.is_waiting, 0, memory_order_relaxed);
     atomic_store_explicit(&slot->count.beat_ms, clock_ms(), memory_order_relaxed);
+}
+
+void board_waits(struct board_slot *slot)
+{
+    atomic_store_explicit(&slot->count.is_waiting, 1, memory_order_relaxed);
+}
+
+bool board_is_awake(const struct board_slot *slot, uint64_t now_ms)
+{
+    uint64_t beat = atomic_load_explicit(&slot->count.beat_ms, memory_order_relaxed);
+    bool waits = atomic_load_explicit(&slot->count.is_waiting, memory_order_relaxed);
+
+    return beat + (waits ? OVERDUE_BEAT_MS : LONG_TURN_MS) >= now_ms;
 }
 
 void board_begin(struct board_slot *slot, const char *id, const char *what,

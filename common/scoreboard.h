@@ -42,6 +42,9 @@ struct board_doing {
 /* A child's counters; plain atomics, each valid by itself, no lock needed. */
 struct board_counters {
     _Atomic uint64_t beat_ms; /* clock_ms() at the loop's last turn */
+    /* Its loop waits for events: it will come at once, however old its beat is. (One that
+     * was stopped while it waited looks the same until the next beat is overdue.) */
+    _Atomic uint32_t is_waiting;
     _Atomic uint32_t connections, streams, accepting;
     _Atomic uint64_t requests, errors_5xx, accepted, jobs_done, jobs_failed;
     _Atomic uint64_t busy_us; /* time the loop was not waiting */
@@ -115,6 +118,7 @@ struct board_backlog *board_backlog(struct scoreboard *board, const char *pool);
 /* Child: its own slot. */
 void board_set_state(struct board_slot *slot, enum board_state state);
 void board_beat(struct board_slot *slot);
+void board_waits(struct board_slot *slot); /* until the next beat */
 void board_begin(struct board_slot *slot, const char *id, const char *what,
                  uint64_t deadline_ms);
 void board_waiting(struct board_slot *slot, const char *waiting_on);
@@ -122,6 +126,9 @@ void board_end(struct board_slot *slot);
 void board_last_words(struct board_slot *slot, const char *text);
 void board_observe(struct board_slot *slot,
                    uint64_t microseconds); /* a request's latency */
+
+/* Whether its loop turns or could at once; its beat comes twice a second. */
+bool board_is_awake(const struct board_slot *slot, uint64_t now_ms);
 
 /* A consistent copy; false when the writer was torn off in the middle. */
 bool board_read_doing(const struct board_slot *slot, struct board_doing *ret);

@@ -26,7 +26,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TICK_MS        100
+#define SOON_MS 100
+/* Duties fall due on multiples of this, so that one waking serves several. */
+#define GRID_MS        500
 #define MAX_QUEUES     10000
 #define LAST_WORDS_MS  1000
 #define PG_CONNECTIONS 2
@@ -276,6 +278,8 @@ static void do_duty(void *arg)
     }
 }
 
+static void arm(struct scheduler *s);
+
 static void duty_ended(void *arg, enum task_outcome outcome)
 {
     struct duty *duty = arg;
@@ -283,13 +287,15 @@ static void duty_ended(void *arg, enum task_outcome outcome)
     (void)outcome;
     duty->task = NULL;
     duty->due_ms = clock_ms() + duty->every_ms;
+    if (duty->every_ms >= GRID_MS)
+        duty->due_ms -= duty->due_ms % GRID_MS;
+    arm(&scheduler);
 }
 
-static void on_tick(uv_timer_t *timer)
+static void on_due(uv_timer_t *timer)
 {
     uint64_t now = clock_ms();
 
-    (void)timer;
     for (size_t i = 0; i < DUTY_COUNT; i++) {
         struct duty *duty = &duties[i];
 
@@ -297,6 +303,22 @@ static void on_tick(uv_timer_t *timer)
             duty->task = task_spawn(&(struct task_spec){
                 .name = duty->name, .run = do_duty, .arg = duty, .on_end = duty_ended });
     }
+    arm(timer->data);
+}
+
+/* Sleeps until the first duty is due that is not at work. */
+static void arm(struct scheduler *s)
+{
+    uint64_t now = clock_ms(), next = UINT64_MAX;
+
+    for (size_t i = 0; i < DUTY_COUNT; i++) {
+        if (!duties[i].task && duties[i].due_ms < next)
+            next = duties[i].due_ms;
+    }
+    if (next == UINT64_MAX || s->is_leaving)
+        return;
+    uv_update_time(task_loop());
+    uv_timer_start(&s->tick, on_due, next > now ? next - now : 0, 0);
 }
 
 /* Tests and small installations want small ages served in small steps. */
@@ -311,7 +333,7 @@ static void set_due_times(const struct options *options)
 
         duties[i].due_ms = now + duties[i].first_ms;
         if (duties[i].every_ms > age)
-            duties[i].every_ms = age > TICK_MS ? age : TICK_MS;
+            duties[i].every_ms = age > SOON_MS ? age : SOON_MS;
     }
 }
 
@@ -378,7 +400,8 @@ int scheduler_run(const struct role_context *context)
     set_due_times(context->options);
     role_watch(context, leave, leave, s);
     uv_timer_init(task_loop(), &s->tick);
-    uv_timer_start(&s->tick, on_tick, 0, TICK_MS);
+    s->tick.data = s;
+    arm(s);
     task_run_loop();
     pg_free(s->pg);
     redis_free(s->redis);

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* A neighbour counts while its loop turns: it beats every 75 ms. */
-#define FRESH_BEAT_MS 100
 /* How long others get for a connection this worker leaves to them. */
 #define DEFER_MS 1
 /* Since this worker's last connection: they come singly. */
@@ -43,12 +41,11 @@ static void sum_up(struct scoreboard *board, const struct board_slot *own,
     *ret_sum = *ret_workers = 0;
     for (size_t i = 0; i < board_slots(board); i++) {
         const struct board_slot *slot = board_slot(board, i);
-        uint64_t beat = atomic_load_explicit(&slot->count.beat_ms, memory_order_relaxed);
 
         if (slot != own &&
             (atomic_load_explicit(&slot->role, memory_order_relaxed) != BOARD_WORKER ||
              !atomic_load_explicit(&slot->count.accepting, memory_order_relaxed) ||
-             beat + FRESH_BEAT_MS < now_ms))
+             !board_is_awake(slot, now_ms)))
             continue;
         *ret_sum += atomic_load_explicit(&slot->count.connections, memory_order_relaxed);
         ++*ret_workers;

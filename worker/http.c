@@ -59,6 +59,19 @@ void connection_set_phase(struct connection *connection, enum connection_phase p
     connection->phase_since = uv_now(task_loop());
 }
 
+static void on_sweep(uv_timer_t *timer);
+
+/* Busy time is what of all time the loop did not spend waiting. */
+static void count_busy(struct http *http)
+{
+    uint64_t idle_us = uv_metrics_idle_time(task_loop()) / 1000 - http->idle_base_us;
+    uint64_t all_us = clock_us() - http->started_us;
+
+    if (all_us > idle_us)
+        atomic_store_explicit(&http->server->slot->count.busy_us, all_us - idle_us,
+                              memory_order_relaxed);
+}
+
 /* ---- turning libmicrohttpd ---- */
 
 static void run_daemon(struct http *http);
@@ -153,7 +166,8 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
             http->first->prev = connection;
         http->first = connection;
         *context = connection;
-        http->count++;
+        if (http->count++ == 0)
+            uv_timer_start(&http->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
         if (http->pending > 0)
             http->pending--;
     } else {
@@ -166,7 +180,10 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
         if (connection->next)
             connection->next->prev = connection->prev;
         free(connection);
-        http->count--;
+        if (--http->count == 0) { /* nothing to look at wakes nobody */
+            uv_timer_stop(&http->sweep);
+            count_busy(http);
+        }
     }
     atomic_store_explicit(&http->server->slot->count.connections, (uint32_t)http->count,
                           memory_order_relaxed);
@@ -273,17 +290,6 @@ static bool is_overdue(const struct connection *connection, uint64_t now)
     return false;
 }
 
-/* Busy time is what of all time the loop did not spend waiting. */
-static void count_busy(struct http *http)
-{
-    uint64_t idle_us = uv_metrics_idle_time(task_loop()) / 1000 - http->idle_base_us;
-    uint64_t all_us = clock_us() - http->started_us;
-
-    if (all_us > idle_us)
-        atomic_store_explicit(&http->server->slot->count.busy_us, all_us - idle_us,
-                              memory_order_relaxed);
-}
-
 static void on_sweep(uv_timer_t *timer)
 {
     struct http *http = timer->data;
@@ -355,7 +361,6 @@ static void open_handles(struct http *http)
     uv_prepare_init(loop, &http->prepare);
     uv_idle_init(loop, &http->busy);
     uv_poll_start(&http->poll, UV_READABLE, on_epoll);
-    uv_timer_start(&http->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 }
 
 struct http *http_new(struct server *server)

@@ -150,8 +150,15 @@ static void wake(struct stream *stream)
     http_resume(stream->hub->server->http, stream->mhd);
 }
 
+static void on_sweep(uv_timer_t *timer);
+
+/* The sweep goes on as long as there is something to sweep. */
 static void count_streams(struct hub *hub)
 {
+    if (hub->count == 0)
+        uv_timer_stop(&hub->sweep);
+    else if (!uv_is_active((uv_handle_t *)&hub->sweep))
+        uv_timer_start(&hub->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
     atomic_store_explicit(&hub->server->slot->count.streams, (uint32_t)hub->count,
                           memory_order_relaxed);
 }
@@ -630,7 +637,6 @@ struct hub *hub_new(struct server *server)
     hub->server = server;
     uv_timer_init(task_loop(), &hub->sweep);
     hub->sweep.data = hub;
-    uv_timer_start(&hub->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
     if (server->redis)
         hub->subscription =
             redis_subscribe(server->redis, EVENTS_CHANNEL, on_message, on_gap, hub);

@@ -170,6 +170,32 @@ static void backlogs_are_found_by_their_pool(void **state)
     board_free(board);
 }
 
+/* 100 ms at work, a second of waiting: after that it will not come soon. */
+static void who_is_awake(void **state)
+{
+    static const struct {
+        uint64_t age_ms;
+        bool waits, is_awake;
+    } rows[] = {
+        { 0, false, true },  { 100, false, true }, { 101, false, false },
+        { 101, true, true }, { 1000, true, true }, { 1001, true, false },
+    };
+    struct scoreboard *board = board_new(1);
+    struct board_slot *slot =
+        board_slot(board, (size_t)board_take(board, BOARD_WORKER, 1, NULL));
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        board_beat(slot);
+        if (rows[i].waits)
+            board_waits(slot);
+        if (board_is_awake(slot, slot->count.beat_ms + rows[i].age_ms) !=
+            rows[i].is_awake)
+            fail_msg("row %zu", i);
+    }
+    board_free(board);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
