@@ -19,6 +19,7 @@
 struct cache {
     struct redis *redis;
     char *prefix;
+    struct board_slot *slot;
     bool is_disabled;
     struct redis_script generation, invalidate;
 };
@@ -46,6 +47,19 @@ struct cache *cache_new(struct redis *redis, const char *prefix)
 void cache_disable(struct cache *cache)
 {
     cache->is_disabled = true;
+}
+
+void cache_count(struct cache *cache, struct board_slot *slot)
+{
+    cache->slot = slot;
+}
+
+static void count_get(const struct cache *cache, bool is_hit)
+{
+    if (cache->slot)
+        atomic_fetch_add_explicit(is_hit ? &cache->slot->count.cache_hits
+                                         : &cache->slot->count.cache_misses,
+                                  1, memory_order_relaxed);
 }
 
 void cache_free(struct cache *cache)
@@ -89,8 +103,10 @@ const char *cache_get(struct cache *cache, int32_t user_id, const char *generati
     if (!generation || cache->is_disabled)
         return NULL;
     const char *argv[] = { "GET", entry_key(cache, user_id, generation, name) };
-    if (redis_call_argv(cache->redis, &reply, 2, argv, NULL) != 0 ||
-        reply->type != REDIS_REPLY_STRING)
+    bool is_hit = redis_call_argv(cache->redis, &reply, 2, argv, NULL) == 0 &&
+                  reply->type == REDIS_REPLY_STRING;
+    count_get(cache, is_hit);
+    if (!is_hit)
         return NULL;
     *ret_length = reply->len;
     return reply->str;

@@ -12,6 +12,7 @@
 #define FORKMARK_COMMON_CACHE_H
 
 #include "common/redis.h"
+#include "common/scoreboard.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,8 @@ struct cache *cache_new(struct redis *redis, const char *prefix);
  * move the generation on, so that nothing from before is found when it is on again.
  */
 void cache_disable(struct cache *cache);
+/* Hits and misses are counted there; borrowed. Without it they are not. */
+void cache_count(struct cache *cache, struct board_slot *slot);
 void cache_free(struct cache *cache);
 
 /* The user's generation now, as text in the arena; NULL: no Redis, do not cache. */

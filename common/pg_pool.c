@@ -376,6 +376,19 @@ static bool has_place(const struct pg *pg, bool has_waited)
     return pg->open < most && may_connect(pg);
 }
 
+/* How long those waited that had to, with or without success. */
+static void count_waited(const struct pg *pg, uint64_t began_us, int rc)
+{
+    struct board_slot *slot = pg->options.slot;
+
+    if (!slot)
+        return;
+    atomic_fetch_add_explicit(&slot->count.pg_wait_us, clock_us() - began_us,
+                              memory_order_relaxed);
+    if (rc < 0)
+        atomic_fetch_add_explicit(&slot->count.pg_wait_failures, 1, memory_order_relaxed);
+}
+
 /* Yields. 0 or -EAGAIN. */
 static int acquire(struct pg *pg, struct pg_waiter *waiter, uint64_t wait_ms)
 {
@@ -419,7 +432,10 @@ int pg_acquire(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret)
     }
     struct pg_waiter *waiter = arena_alloc(task_arena(), sizeof(*waiter));
     *waiter = (struct pg_waiter){ .task = task_self(), .lease = lease, .pg = pg };
+    uint64_t began_us = clock_us();
     int rc = acquire(pg, waiter, wait_ms);
+    if (waiter->ticket)
+        count_waited(pg, began_us, rc);
     if (rc < 0)
         lease_drop(lease);
     return rc;

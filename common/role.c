@@ -4,6 +4,7 @@
  * One process plays one role, so what is watched is kept here, once.
  */
 #include "common/role.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/task.h"
 #include <assert.h>
@@ -21,13 +22,14 @@ static struct {
     void (*drain)(void *arg);
     void (*quick)(void *arg);
     void *arg;
+    uint64_t idle_base_us, started_us; /* for the busy time */
     uv_timer_t beat;
     uv_prepare_t prepare;
     uv_check_t check;
 } watch;
 
 /* A number in the eventfd makes it readable; the master then reads the scoreboard. */
-static void tell_master(const struct role_context *context)
+void role_tell(const struct role_context *context)
 {
     uint64_t one = 1;
 
@@ -41,7 +43,7 @@ void role_ready(const struct role_context *context)
 {
     board_beat(context->slot);
     board_set_state(context->slot, BOARD_READY);
-    tell_master(context);
+    role_tell(context);
 }
 
 void role_refuse(const struct role_context *context, const char *format, ...)
@@ -60,7 +62,7 @@ void role_refuse(const struct role_context *context, const char *format, ...)
 void role_worn(const struct role_context *context)
 {
     if (atomic_exchange(&context->slot->is_worn, 1) == 0)
-        tell_master(context);
+        role_tell(context);
 }
 
 /* Reports ------------------------------------------------------------------- */
@@ -114,10 +116,15 @@ static void watch_reports(void)
         sigaction(report_signals[i], &action, NULL);
 }
 
-/* Only so that the loop turns. */
+/* That the loop turns is the beat. Busy is what of all time it did not spend waiting. */
 static void on_beat(uv_timer_t *timer)
 {
-    (void)timer;
+    uint64_t idle_us = uv_metrics_idle_time(timer->loop) / 1000 - watch.idle_base_us;
+    uint64_t all_us = clock_us() - watch.started_us;
+
+    if (all_us > idle_us)
+        atomic_store_explicit(&watch.context->slot->count.busy_us, all_us - idle_us,
+                              memory_order_relaxed);
 }
 
 /* Before and after each wait for events. One that waits may have an old beat. */
@@ -176,6 +183,9 @@ void role_watch(const struct role_context *context, void (*drain)(void *arg),
     watch.drain = drain;
     watch.quick = quick;
     watch.arg = arg;
+
+    watch.started_us = clock_us();
+    watch.idle_base_us = uv_metrics_idle_time(task_loop()) / 1000;
 
     board_beat(context->slot);
     watch_reports();

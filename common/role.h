@@ -47,6 +47,9 @@ void role_on_report(void (*describe)(struct board_doing *at_last));
  * it once the replacement serves. */
 void role_worn(const struct role_context *context);
 
+/* Something in the scoreboard is for the master: it looks at once. */
+void role_tell(const struct role_context *context);
+
 /* State READY, and the master told. */
 void role_ready(const struct role_context *context);
 

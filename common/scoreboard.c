@@ -117,12 +117,97 @@ int board_take(struct scoreboard *board, enum board_role role, int number,
     return -1;
 }
 
+/* What only grows, in struct board_counters: arrays of uint64_t. */
+#define GROWS(field)                                                       \
+    {                                                                      \
+        offsetof(struct board_counters, field),                            \
+            sizeof(((struct board_counters *)0)->field) / sizeof(uint64_t) \
+    }
+static const struct {
+    size_t offset, count;
+} growing[] = {
+    GROWS(requests),    GROWS(errors_5xx),       GROWS(accepted),   GROWS(jobs_done),
+    GROWS(jobs_failed), GROWS(busy_us),          GROWS(latency),    GROWS(latency_sum_us),
+    GROWS(responses),   GROWS(job_ends),         GROWS(job_us),     GROWS(pg_waits),
+    GROWS(pg_wait_us),  GROWS(pg_wait_failures), GROWS(cache_hits), GROWS(cache_misses),
+};
+
+static _Atomic uint64_t *field_at(const struct board_counters *count, size_t offset)
+{
+    return (_Atomic uint64_t *)(void *)((char *)(uintptr_t)count + offset);
+}
+
+static void add_up(struct board_counters *to, const struct board_counters *from)
+{
+    for (size_t i = 0; i < sizeof(growing) / sizeof(growing[0]); i++)
+        for (size_t n = 0; n < growing[i].count; n++) {
+            size_t offset = growing[i].offset + n * sizeof(uint64_t);
+
+            atomic_fetch_add_explicit(
+                field_at(to, offset),
+                atomic_load_explicit(field_at(from, offset), memory_order_relaxed),
+                memory_order_relaxed);
+        }
+}
+
+static bool is_role(int role)
+{
+    return role >= 0 && role < BOARD_ROLES;
+}
+
+/* Its counters move to the past at one stroke, as readers see it. */
+static void fold(struct scoreboard *board, struct board_slot *slot)
+{
+    struct board_shared *shared = &board->shared;
+    int role = atomic_load(&slot->role);
+
+    atomic_fetch_add_explicit(&shared->past_sequence, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    if (is_role(role))
+        add_up(&shared->past[role], &slot->count);
+    memset(&slot->count, 0, sizeof(slot->count));
+    atomic_store_explicit(&slot->role, BOARD_NONE, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shared->past_sequence, 1, memory_order_release);
+}
+
+static void sum_once(const struct scoreboard *board, struct board_totals *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    for (int role = 0; role < BOARD_ROLES; role++)
+        add_up(&ret->of[role], &board->shared.past[role]);
+    for (size_t i = 0; i < board->shared.slot_count; i++) {
+        const struct board_slot *slot = &board->slots[i];
+        int role = atomic_load_explicit(&slot->role, memory_order_relaxed);
+
+        if (role != BOARD_NONE && is_role(role))
+            add_up(&ret->of[role], &slot->count);
+    }
+}
+
+void board_sum(const struct scoreboard *board, struct board_totals *ret)
+{
+    const struct board_shared *shared = &board->shared;
+
+    for (int i = 0; i < READ_TRIES; i++) {
+        uint32_t before =
+            atomic_load_explicit(&shared->past_sequence, memory_order_acquire);
+
+        if (before & 1)
+            continue;
+        sum_once(board, ret);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&shared->past_sequence, memory_order_relaxed) == before)
+            return;
+    }
+    sum_once(board, ret); /* a master that died in the middle takes us along anyway */
+}
+
 void board_release(struct scoreboard *board, int index)
 {
     struct board_slot *slot = board_slot(board, (size_t)index);
 
+    fold(board, slot);
     atomic_store(&slot->pid, 0);
-    atomic_store(&slot->role, BOARD_NONE);
     atomic_store(&slot->state, BOARD_FREE);
 }
 

@@ -27,6 +27,37 @@ enum board_state {
     BOARD_DEAD,     /* reaped, not yet given away again */
 };
 
+#define BOARD_ROLES 4 /* as many as in enum board_role */
+
+/* How a job ended for the consumer that had it. */
+enum board_job_end {
+    BOARD_JOB_FINISHED,
+    BOARD_JOB_FAILED,
+    BOARD_JOB_RETRIED, /* failed, with retries left */
+    BOARD_JOB_STOPPED, /* by command */
+    BOARD_JOB_POSTPONED,
+    BOARD_JOB_RETURNED, /* to the head of its queue: its consumer had to go */
+    BOARD_JOB_LOST,     /* somebody else had decided about it meanwhile */
+    BOARD_JOB_ENDS,
+};
+
+/* Why a process was replaced. */
+enum board_restart {
+    BOARD_RESTART_CRASH, /* a signal of its own making */
+    BOARD_RESTART_KILLED,
+    BOARD_RESTART_OOM,
+    BOARD_RESTART_EXIT,  /* it gave up */
+    BOARD_RESTART_START, /* before it was ready */
+    BOARD_RESTART_HUNG,
+    BOARD_RESTART_OVERRUN, /* its job, past its time */
+    BOARD_RESTART_MAX_REQUESTS,
+    BOARD_RESTART_MAX_RSS,
+    BOARD_RESTART_RELOAD, /* of a former generation */
+    BOARD_RESTART_ENDED,  /* its work was over: max_jobs, a shutdown command */
+    BOARD_RESTARTS,
+};
+
+#define BOARD_CLASSES         5  /* of answers: 1xx to 5xx */
 #define BOARD_LATENCY_BUCKETS 15 /* contract 2.13's 14 limits and +Inf */
 extern const double board_latency_limits[BOARD_LATENCY_BUCKETS - 1]; /* seconds */
 
@@ -39,7 +70,10 @@ struct board_doing {
     uint64_t deadline_ms; /* clock_ms() at which it must have ended; 0 = none */
 };
 
-/* A child's counters; plain atomics, each valid by itself, no lock needed. */
+/*
+ * A child's counters; plain atomics, each valid by itself, no lock needed. Which of them
+ * only grow, and outlive the child in board_shared.past, is listed in scoreboard.c.
+ */
 struct board_counters {
     _Atomic uint64_t beat_ms; /* clock_ms() at the loop's last turn */
     /* Its loop waits for events: it will come at once, however old its beat is. (One that
@@ -50,7 +84,10 @@ struct board_counters {
     _Atomic uint64_t busy_us; /* time the loop was not waiting */
     _Atomic uint64_t latency[BOARD_LATENCY_BUCKETS];
     _Atomic uint64_t latency_sum_us;
-    _Atomic uint64_t pg_waits, pg_in_use, cache_hits, cache_misses;
+    _Atomic uint64_t responses[BOARD_CLASSES];
+    _Atomic uint64_t job_ends[BOARD_JOB_ENDS], job_us;
+    _Atomic uint64_t pg_waits, pg_wait_us, pg_wait_failures, pg_in_use;
+    _Atomic uint64_t cache_hits, cache_misses;
 };
 
 #define BOARD_FRAMES 32
@@ -68,6 +105,9 @@ struct board_slot {
     char last_words[256]; /* why it gives up, written before it ends; "": nothing said */
     _Atomic uint32_t is_worn; /* it has done its share: to be replaced */
     struct board_counters count;
+    /* By the master: memory when somebody wants to know, the busy share each second. */
+    _Atomic uint64_t pss, rss;
+    _Atomic uint32_t busy_permille;
     struct board_doing doing; /* under `sequence` */
     /* By its signal handler when it crashes or is asked: its stack, and what it was at.
      * Written once, before frame_count. */
@@ -92,6 +132,14 @@ struct board_shared {
     _Atomic uint64_t restarts, kills, reloads, reload_failures;
     _Atomic int32_t
         log_level; /* enum log_level of every process, see log_share_level() */
+    _Atomic uint64_t restarts_by[BOARD_ROLES][BOARD_RESTARTS];
+    /* Memory is read when asked for, as it costs the kernel a walk through all pages: who
+     * wants to know writes the time here and wakes the master, which fills in the numbers
+     * and then the time when it did. */
+    _Atomic uint64_t memory_wanted_ms, memory_at_ms, master_pss, master_rss;
+    /* What those had counted that are gone; under `past_sequence`, as a slot is. */
+    _Atomic uint32_t past_sequence;
+    struct board_counters past[BOARD_ROLES];
     int64_t started_unix;
     uint32_t slot_count;
     struct board_backlog backlogs[BOARD_BACKLOGS];
@@ -109,6 +157,7 @@ struct board_slot *board_slot(struct scoreboard *board, size_t index);
 /* Master: a free slot, given to a child about to be forked. -1 when full. */
 int board_take(struct scoreboard *board, enum board_role role, int number,
                const char *pool);
+/* What it has counted is added to what is past. */
 void board_release(struct scoreboard *board, int index);
 
 /* Master: the pool of that place. */
@@ -129,6 +178,15 @@ void board_observe(struct board_slot *slot,
 
 /* Whether its loop turns or could at once; its beat comes twice a second. */
 bool board_is_awake(const struct board_slot *slot, uint64_t now_ms);
+
+/*
+ * The counters of a role, of those that live and those that are gone: none goes missing
+ * and none is counted twice while a slot is released. Gauges are left at 0.
+ */
+struct board_totals {
+    struct board_counters of[BOARD_ROLES];
+};
+void board_sum(const struct scoreboard *board, struct board_totals *ret);
 
 /* A consistent copy; false when the writer was torn off in the middle. */
 bool board_read_doing(const struct board_slot *slot, struct board_doing *ret);

@@ -262,10 +262,20 @@ static void log_end(struct consumer *c, const struct job_end *end, bool is_lost,
         log_info("%s %s after %.3f s", name, words[end->kind], end->worked_s);
 }
 
-static void count_end(struct consumer *c, const struct job_end *end)
+static void count_end(struct consumer *c, const struct job_end *end, bool is_lost)
 {
+    static const enum board_job_end ends[] = {
+        [JOB_END_SUCCESS] = BOARD_JOB_FINISHED, [JOB_END_FAILED] = BOARD_JOB_RETRIED,
+        [JOB_END_FINAL] = BOARD_JOB_FAILED,     [JOB_END_STOPPED] = BOARD_JOB_STOPPED,
+        [JOB_END_LATER] = BOARD_JOB_POSTPONED,  [JOB_END_BACK] = BOARD_JOB_RETURNED,
+    };
     struct board_counters *count = &c->context->slot->count;
+    enum board_job_end as = ends[end->kind];
 
+    if (as == BOARD_JOB_RETRIED && c->run.is_last_attempt)
+        as = BOARD_JOB_FAILED;
+    atomic_fetch_add(&count->job_ends[is_lost ? BOARD_JOB_LOST : as], 1);
+    atomic_fetch_add(&count->job_us, (uint64_t)(end->worked_s * 1e6));
     if (end->kind == JOB_END_SUCCESS)
         atomic_fetch_add(&count->jobs_done, 1);
     else if (end->kind != JOB_END_BACK && end->kind != JOB_END_LATER)
@@ -319,7 +329,7 @@ static void end_in_books(struct consumer *c, const struct job_end *end)
         log_end(c, end, is_lost, delay_ms > RETRY_FIRST_MS);
     if (rc == 0 && asks)
         consumer_claimed(c, next);
-    count_end(c, end);
+    count_end(c, end, is_lost);
     claimed_job_free(c->job);
     c->job = next;
     c->state = "idle"; /* as the script wrote it */

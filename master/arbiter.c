@@ -10,6 +10,7 @@
 #include "master/control.h"
 #include "master/events.h"
 #include "master/master.h"
+#include "master/tally.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@
 /* The duties, in the order that lets one turn do the most: what a stage makes
  * possible is done by those after it. */
 static uint64_t (*const duties[])(struct master *m) = {
-    services_turn, start_turn, watch_turn, pools_turn, reload_turn, stop_turn,
+    services_turn, start_turn, watch_turn, pools_turn, reload_turn, stop_turn, tally_turn,
 };
 
 /* Signals ------------------------------------------------------------------- */

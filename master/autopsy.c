@@ -159,14 +159,30 @@ void autopsy_log_stack(struct board_slot *slot, const char *name)
     free((void *)symbols);
 }
 
-uint64_t memory_of(pid_t pid)
+static uint64_t pss_of(pid_t pid)
 {
-    char path[64], line[256];
+    char path[64];
 
     snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
-    uint64_t kilobytes = number_behind(path, "Pss:");
-    if (kilobytes > 0)
-        return kilobytes * 1024;
+    return number_behind(path, "Pss:") * 1024;
+}
+
+static uint64_t rss_of(pid_t pid)
+{
+    char line[256];
+
     proc_line(pid, "statm", line, sizeof(line));
     return strtoull(word_of(line, 1), NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+struct memory memory_read(pid_t pid)
+{
+    return (struct memory){ .pss = pss_of(pid), .rss = rss_of(pid) };
+}
+
+uint64_t memory_of(pid_t pid)
+{
+    uint64_t pss = pss_of(pid);
+
+    return pss > 0 ? pss : rss_of(pid);
 }

@@ -48,7 +48,12 @@ void autopsy_usage(const struct rusage *usage, struct buf *out);
 /* What was left in the slot: one log line for each frame. */
 void autopsy_log_stack(struct board_slot *slot, const char *name);
 
-/* Memory of a process in bytes: PSS where it may be read, else resident; 0: gone. */
+/* Memory of a process in bytes; 0 each: it may not be read, or is gone. */
+struct memory {
+    uint64_t pss, rss;
+};
+struct memory memory_read(pid_t pid);
+/* PSS where it may be read, else resident; 0: gone. */
 uint64_t memory_of(pid_t pid);
 
 #endif

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "master/events.h"
 #include "master/master.h"
+#include "master/tally.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -618,8 +619,10 @@ bool pools_reaped(struct master *m, pid_t pid, int status)
         if (child->pid != pid)
             continue;
         note_ready(m, child->pool); /* it may have become so since the last turn */
+        uint64_t oom_kills = m->oom_kills;
         if (m->phase != PHASE_STOPPING || status != 0)
             say_death(m, child, status);
+        tally_end(m, child, status, m->oom_kills > oom_kills);
         reload_child_died(m, child, status);
         if (child->pool->role->board == BOARD_CONSUMER)
             leave_orphans(child, slot);

@@ -57,6 +57,11 @@ struct pool {
     bool is_removed;  /* gone from the configuration; its last children drain */
 };
 
+/* The loop's busy time, as it was when somebody looked; at_ms 0: nobody has. */
+struct busy_sample {
+    uint64_t at_ms, busy_us;
+};
+
 struct child {
     pid_t pid; /* 0: none in this slot */
     struct pool *pool;
@@ -72,6 +77,7 @@ struct child {
     struct vital vital; /* since it is silent; see watch.c */
     struct meter meter;
     uint64_t kill_at;            /* must have ended by then; 0: no limit */
+    struct busy_sample busy[2]; /* oldest first; see tally.c */
     struct orphaned predecessor; /* whose job it was to take back */
 };
 

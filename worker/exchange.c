@@ -301,6 +301,9 @@ static void count_end(struct exchange *exchange)
     if (exchange->phase != EXCHANGE_SENT)
         return;
     atomic_fetch_add_explicit(&slot->count.requests, 1, memory_order_relaxed);
+    size_t class = (size_t)exchange->reply.status / 100 - 1;
+    if (class < BOARD_CLASSES)
+        atomic_fetch_add_explicit(&slot->count.responses[class], 1, memory_order_relaxed);
     wear(req->server);
     if (exchange->reply.status >= 500)
         atomic_fetch_add_explicit(&slot->count.errors_5xx, 1, memory_order_relaxed);

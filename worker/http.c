@@ -7,7 +7,6 @@
  * ever: a sweep therefore ends connections that spend too long in one phase.
  */
 #include "worker/http.h"
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/task.h"
 #include "worker/exchange.h"
@@ -31,7 +30,6 @@ struct http {
     uv_prepare_t prepare; /* runs libmicrohttpd after resumes, before the loop waits */
     uv_idle_t busy;       /* active: libmicrohttpd has more to do at once */
     uint64_t timer_at;    /* loop time; 0: not armed */
-    uint64_t idle_base_us, started_us; /* for the scoreboard's busy time */
     void (*closed)(void *arg);
     void *closed_arg;
     int open_handles;
@@ -60,17 +58,6 @@ void connection_set_phase(struct connection *connection, enum connection_phase p
 }
 
 static void on_sweep(uv_timer_t *timer);
-
-/* Busy time is what of all time the loop did not spend waiting. */
-static void count_busy(struct http *http)
-{
-    uint64_t idle_us = uv_metrics_idle_time(task_loop()) / 1000 - http->idle_base_us;
-    uint64_t all_us = clock_us() - http->started_us;
-
-    if (all_us > idle_us)
-        atomic_store_explicit(&http->server->slot->count.busy_us, all_us - idle_us,
-                              memory_order_relaxed);
-}
 
 /* ---- turning libmicrohttpd ---- */
 
@@ -180,10 +167,8 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
         if (connection->next)
             connection->next->prev = connection->prev;
         free(connection);
-        if (--http->count == 0) { /* nothing to look at wakes nobody */
-            uv_timer_stop(&http->sweep);
-            count_busy(http);
-        }
+        if (--http->count == 0)
+            uv_timer_stop(&http->sweep); /* nothing to look at wakes nobody */
     }
     atomic_store_explicit(&http->server->slot->count.connections, (uint32_t)http->count,
                           memory_order_relaxed);
@@ -302,7 +287,6 @@ static void on_sweep(uv_timer_t *timer)
             shutdown(connection->fd, SHUT_RDWR);
             connection_set_phase(connection, CONNECTION_BUSY);
         }
-    count_busy(http);
 }
 
 /* ---- public ---- */
@@ -375,8 +359,6 @@ struct http *http_new(struct server *server)
     if (!http->daemon)
         fatal("libmicrohttpd does not start");
     open_handles(http);
-    http->started_us = clock_us();
-    http->idle_base_us = uv_metrics_idle_time(task_loop()) / 1000;
     return http;
 }
 

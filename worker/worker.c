@@ -63,6 +63,7 @@ static void open_services(struct server *server)
     if (!server->redis || !server->cache_redis)
         fatal("redis.url is no address of a Redis");
     server->cache = cache_new(server->cache_redis, options->redis.prefix);
+    cache_count(server->cache, server->slot);
     if (!options->cache.enabled)
         cache_disable(server->cache);
 }

@@ -196,6 +196,70 @@ static void who_is_awake(void **state)
     board_free(board);
 }
 
+/* Counters move to the past, gauges do not, and a slot given away again starts at 0. */
+static void what_a_child_counted_outlives_it(void **state)
+{
+    struct scoreboard *board = board_new(2);
+    struct board_totals totals;
+    (void)state;
+
+    for (int life = 1; life <= 3; life++) {
+        int index = board_take(board, BOARD_WORKER, 1, NULL);
+        struct board_slot *slot = board_slot(board, (size_t)index);
+
+        assert_int_equal(slot->count.requests, 0);
+        slot->count.requests += 10;
+        slot->count.responses[4] += 1;
+        slot->count.connections = 5;
+        board_observe(slot, 100000);
+        board_sum(board, &totals);
+        assert_int_equal(totals.of[BOARD_WORKER].requests, 10 * life);
+        board_release(board, index);
+        board_sum(board, &totals);
+        assert_int_equal(totals.of[BOARD_WORKER].requests, 10 * life);
+        assert_int_equal(totals.of[BOARD_WORKER].responses[4], life);
+        assert_int_equal(totals.of[BOARD_WORKER].latency[5], life);
+        assert_int_equal(totals.of[BOARD_WORKER].latency_sum_us, 100000 * life);
+        assert_int_equal(totals.of[BOARD_WORKER].connections, 0);
+        assert_int_equal(totals.of[BOARD_CONSUMER].requests, 0);
+    }
+    board_free(board);
+}
+
+/* A child that reads while its parent gives slots away never sees a sum fall. */
+static void sums_never_fall(void **state)
+{
+    struct scoreboard *board = board_new(4);
+    int status;
+    (void)state;
+
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct board_totals totals;
+        uint64_t last = 0;
+
+        while (!board_shared(board)->is_stopping) {
+            board_sum(board, &totals);
+            if (totals.of[BOARD_WORKER].requests < last)
+                _exit(1);
+            last = totals.of[BOARD_WORKER].requests;
+        }
+        _exit(last == 0);
+    }
+    for (int i = 0; i < 5000; i++) {
+        int index = board_take(board, BOARD_WORKER, 1, NULL);
+
+        board_slot(board, (size_t)index)->count.requests += 3;
+        board_release(board, index);
+        usleep(20); /* a master does not do this all the time */
+    }
+    usleep(100000); /* the reader's turn, on a machine with one processor */
+    board_shared(board)->is_stopping = 1;
+    waitpid(pid, &status, 0);
+    assert_int_equal(status, 0);
+    board_free(board);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +269,9 @@ int main(void)
         cmocka_unit_test(readers_never_see_a_mixture),
         cmocka_unit_test(latencies_fall_into_their_buckets),
         cmocka_unit_test(backlogs_are_found_by_their_pool),
+        cmocka_unit_test(who_is_awake),
+        cmocka_unit_test(what_a_child_counted_outlives_it),
+        cmocka_unit_test(sums_never_fall),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
