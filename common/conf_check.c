@@ -4,6 +4,7 @@
  * Each returns NULL, or how to write it: the words that follow "`limits.login` ...".
  */
 #include "common/conf_internal.h"
+#include "common/log_sink.h"
 #include "common/redis_url.h"
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -196,4 +197,9 @@ const char *conf_check_network(const char *text)
     if (!text[length] || strcmp(text + length, "/0") == 0)
         return NULL;
     return pass_number(text + length + 1, (unsigned long)bits, "") ? NULL : wrong;
+}
+
+const char *conf_check_log(const char *text)
+{
+    return log_sink_check(text);
 }

@@ -72,6 +72,8 @@ char *conf_expand(const struct conf_context *context, const char *text);
 /* "; did you mean `server.workers`?" or "": for an option and for a group. */
 const char *conf_nearest(struct arena *arena, const char *path);
 const char *conf_nearest_group(struct arena *arena, const char *path);
+/* Edits from one to the other (Levenshtein; a swap of neighbours counts as one). */
+size_t conf_distance(const char *a, const char *b);
 /* "server" for "server.workers": may a group of this path hold options? */
 bool conf_is_group(const char *path);
 
@@ -87,6 +89,7 @@ const char *conf_check_bind(const char *text);
 const char *conf_check_database_url(const char *text);
 const char *conf_check_decimal(const char *text);
 const char *conf_check_limit(const char *text);
+const char *conf_check_log(const char *text);
 const char *conf_check_network(const char *text);
 const char *conf_check_per_host(const char *text);
 const char *conf_check_pool_mode(const char *text);

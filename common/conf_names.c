@@ -44,8 +44,7 @@ static size_t least(size_t a, size_t b, size_t c)
     return ab < c ? ab : c;
 }
 
-/* Levenshtein's distance; a swap of neighbours counts as one. */
-static size_t distance(const char *a, const char *b)
+size_t conf_distance(const char *a, const char *b)
 {
     size_t rows[3][128], a_length = strlen(a), b_length = strlen(b);
 
@@ -94,7 +93,7 @@ const char *conf_nearest(struct arena *arena, const char *path)
     const char *nearest = "";
 
     for (size_t i = 0; i < count; i++) {
-        size_t far = distance(path, keys[i].path);
+        size_t far = conf_distance(path, keys[i].path);
 
         /* The right name in the wrong group is near, too. */
         if (far > 2 && strcmp(last_part(path), last_part(keys[i].path)) == 0)
@@ -116,17 +115,17 @@ const char *conf_nearest_group(struct arena *arena, const char *path)
     const struct conf_group *groups = conf_groups(&group_count);
 
     for (size_t i = 0; i < group_count; i++) {
-        if (distance(path, groups[i].path) >= best)
+        if (conf_distance(path, groups[i].path) >= best)
             continue;
-        best = distance(path, groups[i].path);
+        best = conf_distance(path, groups[i].path);
         nearest = groups[i].path;
     }
     for (size_t i = 0; i < count; i++) {
         const char *group =
             arena_strndup(arena, keys[i].path, strcspn(keys[i].path, "."));
 
-        if (distance(path, group) < best) {
-            best = distance(path, group);
+        if (conf_distance(path, group) < best) {
+            best = conf_distance(path, group);
             nearest = group;
         }
     }

@@ -4,8 +4,8 @@
 #include "common/log.h"
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/log_sink.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +25,8 @@ static const struct {
 };
 
 static struct {
-    int fd;
-    char *path; /* NULL: standard error or somebody else's descriptor */
+    struct log_sink *sink;   /* NULL: standard error, until it is opened */
+    struct log_sink *access; /* NULL: access lines go where the others go */
     enum log_format format;
     _Atomic int32_t own_level;
     _Atomic int32_t *level; /* the own one, or one that processes share */
@@ -34,70 +34,82 @@ static struct {
     char id[132];
     const char *(*id_of_now)(void);
     void (*on_fatal)(const char *reason);
-} state = { .fd = STDERR_FILENO,
-            .own_level = LOGL_INFO,
-            .level = &state.own_level,
-            .process = "master" };
+} state = { .own_level = LOGL_INFO, .level = &state.own_level, .process = "master" };
 
-static int open_path(const char *path)
+/* Made when it is first used: a process may log before anybody has opened its log. */
+static struct log_sink *sink_now(void)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    int error;
 
-    return fd < 0 ? -errno : fd;
+    if (!state.sink)
+        state.sink = log_sink_open("stderr", &error);
+    return state.sink;
 }
 
-static void replace_fd(int fd)
+static void replace(struct log_sink **sink, struct log_sink *by)
 {
-    if (state.fd > STDERR_FILENO)
-        close(state.fd);
-    state.fd = fd;
+    log_sink_close(*sink);
+    *sink = by;
 }
 
 int log_open(const char *path, enum log_format format, enum log_level level)
 {
-    if (path && strcmp(path, "-") != 0) {
-        int fd = open_path(path);
+    int error;
+    struct log_sink *sink = log_sink_open(path ? path : "-", &error);
 
-        if (fd < 0)
-            return fd;
-        replace_fd(fd);
-        free(state.path);
-        state.path = strdup(path);
-    } else {
-        replace_fd(STDERR_FILENO);
-        free(state.path);
-        state.path = NULL;
-    }
+    if (!sink)
+        return error;
+    replace(&state.sink, sink);
     state.format = format;
     log_set_level(level);
     return 0;
 }
 
-int log_reopen(void)
+int log_open_access(const char *path)
 {
-    if (!state.path)
-        return 0;
+    struct log_sink *sink = NULL;
+    int error;
 
-    int fd = open_path(state.path);
-    if (fd < 0) {
-        log_error("cannot reopen the log %s: %s; going on with the old file", state.path,
-                  strerror(-fd));
-        return fd;
-    }
-    replace_fd(fd);
+    if (*path && !(sink = log_sink_open(path, &error)))
+        return error;
+    replace(&state.access, sink);
     return 0;
 }
 
-void log_use_fd(int fd)
+static int reopen(struct log_sink *sink)
 {
-    replace_fd(fd);
-    free(state.path);
-    state.path = NULL;
+    int rc = sink ? log_sink_reopen(sink) : 0;
+
+    if (rc < 0)
+        log_error("cannot reopen the log %s: %s; going on with the old one",
+                  log_sink_name(sink), strerror(-rc));
+    return rc;
 }
 
-int log_fd(void)
+int log_reopen(void)
 {
-    return state.fd;
+    int rc = reopen(state.sink), access_rc = reopen(state.access);
+
+    return rc < 0 ? rc : access_rc;
+}
+
+void log_give(uid_t uid, gid_t gid)
+{
+    struct log_sink *sinks[] = { state.sink, state.access };
+
+    for (size_t i = 0; i < LOG_FDS; i++)
+        if (sinks[i] && !log_sink_give(sinks[i], uid, gid))
+            log_warn("the log %s cannot be given to user %d: %s", log_sink_name(sinks[i]),
+                     (int)uid, strerror(errno));
+}
+
+size_t log_fds(int fds[LOG_FDS])
+{
+    fds[0] = log_sink_fd(sink_now());
+    if (!state.access)
+        return 1;
+    fds[1] = log_sink_fd(state.access);
+    return 2;
 }
 
 void log_set_level(enum log_level level)
@@ -206,35 +218,32 @@ static void build_text(struct buf *line, enum log_level level, const char *time,
     add_text_escaped(line, message);
 }
 
-static void write_line(const char *data, size_t length)
-{
-    while (length > 0) {
-        ssize_t written = write(state.fd, data, length);
-
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return; /* a full disk or a closed pipe must not end the server */
-        data += written;
-        length -= (size_t)written;
-    }
-}
-
 static void log_linev(enum log_level level, const char *format, va_list args)
 {
     char message[LINE_MAX_BYTES], time[CLOCK_TEXT_SIZE];
-    struct buf line = BUF_HEAP;
+    struct buf line = BUF_HEAP, escaped = BUF_HEAP;
     const char *id = current_id();
     int saved_errno = errno;
+    int64_t now = clock_unix_us();
 
     vsnprintf(message, sizeof(message), format, args);
-    clock_iso_z(clock_unix_us(), time);
+    clock_iso_z(now, time);
     if (state.format == LOGF_JSON)
         build_json(&line, level, time, id, message);
     else
         build_text(&line, level, time, id, message);
     buf_addc(&line, '\n');
-    write_line(line.data, line.length);
+    add_text_escaped(&escaped, message);
+    log_sink_write(sink_now(),
+                   &(struct log_record){ .level = level,
+                                         .unix_us = now,
+                                         .process = state.process,
+                                         .id = id,
+                                         .message = buf_text(&escaped),
+                                         .line = line.data,
+                                         .line_length = line.length,
+                                         .is_json = state.format == LOGF_JSON });
+    buf_done(&escaped);
     buf_done(&line);
     errno = saved_errno;
 }
@@ -269,12 +278,20 @@ void fatal(const char *format, ...)
     exit(1);
 }
 
-void log_access(const char *line)
+void log_access(const char *id, const char *line, bool is_json)
 {
     struct buf out = BUF_HEAP;
 
-    buf_adds(&out, line);
-    buf_addc(&out, '\n');
-    write_line(out.data, out.length);
+    buf_addf(&out, "%s\n", line);
+    log_sink_write(state.access ? state.access : sink_now(),
+                   &(struct log_record){ .level = LOGL_INFO,
+                                         .unix_us = clock_unix_us(),
+                                         .process = state.process,
+                                         .id = id,
+                                         .message = line,
+                                         .line = out.data,
+                                         .line_length = out.length,
+                                         .is_access = true,
+                                         .is_json = is_json });
     buf_done(&out);
 }

@@ -2,28 +2,37 @@
  * log.h - one line per event worth an operator's attention.
  *
  * A line is text ("2026-11-23T14:36:50.761Z INFO worker 3 [req-id] message key=value")
- * or one JSON object, to standard error or a file. Each line is one write(2), so
- * lines of several processes do not mix. The id is that of the running task's
- * request or job, set once by log_set_id().
+ * or one JSON object, to standard error, a file, syslog or the journal (log_sink.h).
+ * Each line is one write(2) or one datagram, so lines of several processes do not mix.
+ * The id is that of the running task's request or job, set once by log_set_id().
  */
 #ifndef FORKMARK_COMMON_LOG_H
 #define FORKMARK_COMMON_LOG_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* The values match syslog's order of urgency; smaller is more urgent. */
 enum log_level { LOGL_ERROR, LOGL_WARN, LOGL_INFO, LOGL_DEBUG };
 enum log_format { LOGF_TEXT, LOGF_JSON };
 
-/* `path` NULL or "-": standard error. 0 or a negative errno (then nothing changed). */
+/*
+ * `path` is any of log_sink.h's places; NULL or "-": standard error. 0 or a negative
+ * errno (then nothing changed).
+ */
 int log_open(const char *path, enum log_format format, enum log_level level);
-/* Opens the same path again (USR1). Keeps the old file when that fails. */
+/* A place of their own for access lines; "": where the others go. */
+int log_open_access(const char *path);
+/* Opens the same places again (USR1). Keeps an old one when that fails. */
 int log_reopen(void);
-/* Takes over a descriptor opened by somebody else (a master with more rights). */
-void log_use_fd(int fd);
-int log_fd(void);
+/* The files become that user's, whose processes will have to open them again. */
+void log_give(uid_t uid, gid_t gid);
+/* The descriptors to keep in a child. How many. */
+#define LOG_FDS 2
+size_t log_fds(int fds[LOG_FDS]);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 const char *log_level_text(enum log_level level); /* "warn", as the option log.level */
@@ -56,6 +65,6 @@ _Noreturn void fatal(const char *format, ...) __attribute__((format(printf, 1, 2
 void log_on_fatal(void (*told)(const char *reason));
 
 /* An access line: already formatted, written as it is with the same guarantees. */
-void log_access(const char *line);
+void log_access(const char *id, const char *line, bool is_json);
 
 #endif

@@ -5,7 +5,9 @@
  * reference file and README's table all come from these rows.
  */
 #include "common/options.h"
+#include "common/access_format.h"
 #include "common/conf_internal.h"
+#include "common/log_sink.h"
 #include <stddef.h>
 
 #define AT(member) .field = offsetof(struct options, member)
@@ -235,7 +237,9 @@ static const struct conf_key rows[] = {
       AT(log.path),
       .def = "-",
       .applies = CONF_RESTART,
-      .help = "file of the log; \"-\" is standard error" },
+      .check = conf_check_log,
+      .help = "where the log goes: a file, \"-\" (standard error), \"stdout\", "
+              "\"syslog\", \"syslog://host:port\" (RFC 5424 by UDP) or \"journal\"" },
     { .path = "log.level",
       .type = CONF_ENUM,
       AT(log.level),
@@ -257,6 +261,28 @@ static const struct conf_key rows[] = {
       .def = "false",
       .applies = CONF_NEW_WORKERS,
       .help = "one line for each request" },
+    { .path = "log.access_path",
+      .type = CONF_TEXT,
+      AT(log.access_path),
+      .def = "",
+      .check = conf_check_log,
+      .applies = CONF_RESTART,
+      .help = "where these lines go, as in log.path; empty: to the others" },
+    { .path = "log.access_format",
+      .type = CONF_TEXT,
+      AT(log.access_format),
+      .def = "",
+      .check = access_format_check,
+      .applies = CONF_NEW_WORKERS,
+      .help = "\"text\", \"json\", \"gunicorn\" (its default) or a format with "
+              "Gunicorn's atoms, such as '%(h)s %(s)s %(D)s'; empty: as log.format" },
+    { .path = "log.syslog_facility",
+      .type = CONF_ENUM,
+      AT(log.syslog_facility),
+      .def = "daemon",
+      .words = log_facility_words,
+      .applies = CONF_RESTART,
+      .help = "facility of lines that go to syslog or the journal" },
     { .path = "log.sentry_dsn",
       .type = CONF_SECRET,
       AT(log.sentry_dsn),

@@ -105,11 +105,14 @@ struct options {
         int environment;         /* enum environment. ENVIRONMENT */
     } server;
     struct {
-        char *path;       /* "-" = standard error */
-        int level;        /* enum log_level. LOG_LEVEL */
-        int format;       /* enum log_format */
-        bool access;      /* one line per request */
-        char *sentry_dsn; /* SENTRY_DSN; not yet used */
+        char *path;          /* a place of log_sink.h; "-" = standard error */
+        int level;           /* enum log_level. LOG_LEVEL */
+        int format;          /* enum log_format */
+        bool access;         /* one line per request */
+        char *access_path;   /* "" = path */
+        char *access_format; /* access_format.h; "" = as `format` says */
+        int syslog_facility; /* index in log_facility_words */
+        char *sentry_dsn;    /* SENTRY_DSN; not yet used */
     } log;
     struct {
         char *secret_key;          /* SECRET_KEY */

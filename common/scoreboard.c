@@ -132,9 +132,17 @@ static const struct {
     GROWS(pg_wait_us),  GROWS(pg_wait_failures), GROWS(cache_hits), GROWS(cache_misses),
 };
 
-static _Atomic uint64_t *field_at(const struct board_counters *count, size_t offset)
+static _Atomic uint64_t *field_at(struct board_counters *count, size_t offset)
 {
-    return (_Atomic uint64_t *)(void *)((char *)(uintptr_t)count + offset);
+    return (_Atomic uint64_t *)(void *)((char *)count + offset);
+}
+
+static uint64_t read_at(const struct board_counters *count, size_t offset)
+{
+    const char *at = (const char *)count + offset;
+
+    return atomic_load_explicit((const _Atomic uint64_t *)(const void *)at,
+                                memory_order_relaxed);
 }
 
 static void add_up(struct board_counters *to, const struct board_counters *from)
@@ -143,10 +151,8 @@ static void add_up(struct board_counters *to, const struct board_counters *from)
         for (size_t n = 0; n < growing[i].count; n++) {
             size_t offset = growing[i].offset + n * sizeof(uint64_t);
 
-            atomic_fetch_add_explicit(
-                field_at(to, offset),
-                atomic_load_explicit(field_at(from, offset), memory_order_relaxed),
-                memory_order_relaxed);
+            atomic_fetch_add_explicit(field_at(to, offset), read_at(from, offset),
+                                      memory_order_relaxed);
         }
 }
 

@@ -97,9 +97,8 @@ static void on_winch(struct master *m)
 static void on_reopen(struct master *m)
 {
     log_reopen();
-    if (m->account.changes && log_fd() > STDERR_FILENO &&
-        fchown(log_fd(), m->account.uid, m->account.gid) < 0)
-        log_warn("the log cannot be given to %s: %s", m->account.name, strerror(errno));
+    if (m->account.changes)
+        log_give(m->account.uid, m->account.gid);
     pools_signal(m, SIGUSR1);
 }
 

@@ -4,6 +4,7 @@
 #include "master/serve.h"
 #include "common/buf.h"
 #include "common/log.h"
+#include "common/log_sink.h"
 #include "jobs/functions/exec.h"
 #include "master/control.h"
 #include "master/master.h"
@@ -94,15 +95,18 @@ void setup_complete(struct setup *setup)
 static void open_log(const struct setup *setup)
 {
     const struct options *options = setup->options;
+    log_sink_set_facility(options->log.syslog_facility);
     int rc = log_open(options->log.path, (enum log_format)options->log.format,
                       (enum log_level)options->log.level);
 
     if (rc < 0)
         fatal("log.path: cannot open %s: %s", options->log.path, strerror(-rc));
-    if (log_fd() > STDERR_FILENO && setup->account.changes &&
-        fchown(log_fd(), setup->account.uid, setup->account.gid) < 0)
-        log_warn("%s cannot be given to %s: %s", options->log.path, setup->account.name,
-                 strerror(errno));
+    rc = log_open_access(options->log.access_path);
+    if (rc < 0)
+        fatal("log.access_path: cannot open %s: %s", options->log.access_path,
+              strerror(-rc));
+    if (setup->account.changes)
+        log_give(setup->account.uid, setup->account.gid);
 }
 
 static size_t slots_for(const struct options *options)

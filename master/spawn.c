@@ -63,10 +63,9 @@ static void close_others(int *keep, size_t count)
 static void leave_descriptors(struct master *m, const struct role *role,
                               const struct listeners *listeners)
 {
-    int keep[LISTENERS_MAX + 2];
-    size_t count = 0;
+    int keep[LISTENERS_MAX + LOG_FDS + 1];
+    size_t count = log_fds(keep);
 
-    keep[count++] = log_fd();
     keep[count++] = m->notify_fd;
     if (role->has_listeners)
         for (size_t i = 0; i < listeners->count; i++)
@@ -181,11 +180,11 @@ _Noreturn static void
 be_short(struct master *m, const char *name, const struct options *options,
          int (*run)(struct master *m, const struct options *options))
 {
-    int keep[] = { log_fd() };
+    int keep[LOG_FDS];
     char title[64];
 
     setsid();
-    close_others(keep, 1);
+    close_others(keep, log_fds(keep));
     log_set_process(name);
     snprintf(title, sizeof(title), "forkmark: %s", name);
     title_set(title);

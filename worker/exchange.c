@@ -121,7 +121,7 @@ static void read_body_length(struct exchange *exchange)
     }
 }
 
-static void read_head(struct exchange *exchange, const char *method)
+static void read_head(struct exchange *exchange, const char *method, const char *protocol)
 {
     struct request *req = &exchange->req;
     const union MHD_ConnectionInfo *info =
@@ -129,6 +129,8 @@ static void read_head(struct exchange *exchange, const char *method)
 
     if (info && info->client_addr && info->client_addr->sa_family != AF_UNIX)
         req->peer = info->client_addr;
+    exchange->method = arena_strdup(req->arena, method);
+    exchange->protocol = arena_strdup(req->arena, protocol);
     read_method(req, method);
     read_id(req);
     req->origin = request_header(req, "Origin");
@@ -316,6 +318,7 @@ void exchange_end(struct exchange *exchange)
         count_end(exchange);
         access_log_write(exchange);
     }
+    access_log_forget(exchange);
     arena_free(exchange->req.arena);
 }
 
@@ -391,12 +394,13 @@ static bool answer_without_route(struct exchange *exchange)
     }
 }
 
-static enum MHD_Result step_head(struct exchange *exchange, const char *method)
+static enum MHD_Result step_head(struct exchange *exchange, const char *method,
+                                 const char *protocol)
 {
     struct request *req = &exchange->req;
 
     if (!exchange->head_read) {
-        read_head(exchange, method);
+        read_head(exchange, method, protocol);
         count_begin(exchange);
         /* libmicrohttpd closes a connection that is answered at its head. Without a body
          * the next call, for the body's end, comes at once. */
@@ -468,11 +472,11 @@ static enum MHD_Result step_after_body(struct exchange *exchange)
  * body is complete, and again at the same place after each resume.
  */
 enum MHD_Result exchange_step(struct exchange *exchange, const char *method,
-                              const char *body, size_t *body_size)
+                              const char *protocol, const char *body, size_t *body_size)
 {
     switch (exchange->phase) {
     case EXCHANGE_HEAD:
-        return step_head(exchange, method);
+        return step_head(exchange, method, protocol);
     case EXCHANGE_BODY:
     case EXCHANGE_DISCARD:
         if (*body_size > 0)

@@ -57,6 +57,9 @@ struct exchange {
     struct connection *connection;
     struct task *task; /* while it runs */
     enum exchange_phase phase;
+    const char *method;   /* as sent */
+    const char *protocol; /* "HTTP/1.1" */
+    char **noted;         /* headers for access_log.c; NULL: none yet */
     bool head_read, has_body;
     bool body_may_come;   /* libmicrohttpd was told to read the body */
     uint64_t body_length; /* announced, or read so far */
@@ -67,7 +70,7 @@ struct exchange {
 struct exchange *exchange_new(struct connection *connection, const char *uri);
 /* libmicrohttpd's access handler: MHD_NO closes the connection. */
 enum MHD_Result exchange_step(struct exchange *exchange, const char *method,
-                              const char *body, size_t *body_size);
+                              const char *protocol, const char *body, size_t *body_size);
 /* Counts and logs it, and frees it. Its task must have ended. */
 void exchange_end(struct exchange *exchange);
 /* Ends its task, if one runs: the client gets 503. */

@@ -198,10 +198,9 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
     (void)arg;
     (void)mhd;
     (void)url;
-    (void)version;
     if (!connection || !connection->exchange)
         return MHD_NO;
-    return exchange_step(connection->exchange, method, body, body_size);
+    return exchange_step(connection->exchange, method, version, body, body_size);
 }
 
 static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,

@@ -4,6 +4,7 @@
 #include "worker/reply.h"
 #include "common/arena.h"
 #include "common/log.h"
+#include "worker/access_log.h"
 #include "worker/exchange.h"
 #include "worker/headers.h"
 #include "worker/router.h"
@@ -225,6 +226,7 @@ enum MHD_Result reply_queue(struct exchange *exchange)
     if (reply->type)
         MHD_add_response_header(response, "Content-Type", reply->type);
     headers_add(exchange, response);
+    access_log_note(exchange, response);
     enum MHD_Result result =
         MHD_queue_response(exchange->req.connection, (unsigned)reply->status, response);
     MHD_destroy_response(response);

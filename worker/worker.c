@@ -14,6 +14,7 @@
 #include "jobs/rq/payload.h"
 #include "worker/accept.h"
 #include "worker/access.h"
+#include "worker/access_log.h"
 #include "worker/client_ip.h"
 #include "worker/exchange.h"
 #include "worker/headers.h"
@@ -72,6 +73,7 @@ static void prepare_handlers(struct server *server)
 {
     router_init();
     headers_init(server->options);
+    access_log_init(server->options);
     if (!client_ip_init(server->options))
         fatal("server.forwarded_allow_ips has an entry that is no address");
     if (!access_init(server))
