@@ -5,8 +5,8 @@
 #include "common/buf.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <netdb.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,11 +178,14 @@ static int open_again(const struct log_sink *sink)
 static bool is_journal_stream(int fd)
 {
     const char *stream = getenv("JOURNAL_STREAM");
+    char here[48];
     struct stat file;
-    uint64_t device, inode;
 
-    return stream && sscanf(stream, "%" SCNu64 ":%" SCNu64, &device, &inode) == 2 &&
-           fstat(fd, &file) == 0 && file.st_dev == device && file.st_ino == inode;
+    if (!stream || fstat(fd, &file) != 0)
+        return false;
+    snprintf(here, sizeof(here), "%ju:%ju", (uintmax_t)file.st_dev,
+             (uintmax_t)file.st_ino);
+    return strcmp(stream, here) == 0;
 }
 
 static void set_place(struct log_sink *sink, const char *text)

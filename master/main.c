@@ -16,6 +16,7 @@
 #include "master/cli.h"
 #include "master/control.h"
 #include "master/ctl.h"
+#include "master/health.h"
 #include "master/serve.h"
 #include "master/title.h"
 #include "master/work.h"
@@ -65,6 +66,31 @@ static bool check_services(const struct setup *setup)
     return answers;
 }
 
+/* The control socket's path. Somebody's shell may lack what the server's environment has:
+ * then no service is embedded, as far as is known. */
+static char *find_control(struct setup *setup)
+{
+    struct buf error = BUF_HEAP;
+
+    if (!services_choose(setup->options, &setup->data, setup->embedded, &error))
+        memset(setup->embedded, 0, sizeof(setup->embedded));
+    buf_done(&error);
+    return control_path(setup->options, &setup->data, setup_is_embedded(setup));
+}
+
+static int check_running(struct setup *setup)
+{
+    struct buf answer = BUF_HEAP;
+    char *control = find_control(setup);
+    bool is_healthy = health_ask(setup->options, control, &answer);
+
+    fprintf(is_healthy ? stdout : stderr, "%s\n", buf_text(&answer));
+    free(control);
+    buf_done(&answer);
+    options_free(setup->options);
+    return is_healthy ? 0 : 1;
+}
+
 static int run_check(const struct arguments *arguments)
 {
     struct buf text = BUF_HEAP;
@@ -80,6 +106,8 @@ static int run_check(const struct arguments *arguments)
         return 0;
     }
     setup_load(&arguments->input, &setup); /* ends with status 1 and the errors */
+    if (arguments->running)
+        return check_running(&setup);
     setup_choose(&setup);
     setup_check_pools(&setup);
     bool is_fine = exec_functions_check(setup.options, &text);
@@ -117,7 +145,6 @@ static int run_migrate(const struct arguments *arguments)
 
 static int run_ctl(const struct arguments *arguments)
 {
-    struct buf error = BUF_HEAP;
     struct setup setup;
 
     if (arguments->word_count == 0) {
@@ -128,11 +155,7 @@ static int run_ctl(const struct arguments *arguments)
         return ctl_run(arguments->socket, (const char *const *)arguments->words,
                        arguments->json);
     setup_load(&arguments->input, &setup);
-    /* Somebody's shell may lack what the server's environment has. */
-    if (!services_choose(setup.options, &setup.data, setup.embedded, &error))
-        memset(setup.embedded, 0, sizeof(setup.embedded));
-    buf_done(&error);
-    char *path = control_path(setup.options, &setup.data, setup_is_embedded(&setup));
+    char *path = find_control(&setup);
     int status = ctl_run(path, (const char *const *)arguments->words, arguments->json);
     free(path);
     options_free(setup.options);
@@ -187,6 +210,12 @@ static void take_services(struct arguments *arguments, const char *text)
     arguments->services = true;
 }
 
+static void take_running(struct arguments *arguments, const char *text)
+{
+    (void)text;
+    arguments->running = true;
+}
+
 static void take_reference(struct arguments *arguments, const char *text)
 {
     (void)text;
@@ -214,6 +243,8 @@ static const struct cli_option check_options[] = {
     { 0, "show", NULL, "print every value and where it comes from", take_show },
     { 0, "services", NULL, "ask the queue's Redis, too, whether it suits",
       take_services },
+    { 0, "running", NULL, "ask the running server whether it serves (health checks)",
+      take_running },
     { 0, "reference", NULL, "print a file with every option, its default and its help",
       take_reference },
     { 0, "markdown", NULL, "the same as a table for README", take_markdown },
@@ -258,7 +289,8 @@ static const struct command commands[] = {
       .details = "Examples:\n"
                  "  forkmark check -c forkmark.conf\n"
                  "  forkmark check --show | grep workers\n"
-                 "  forkmark check --reference > forkmark.conf\n\n"
+                 "  forkmark check --reference > forkmark.conf\n"
+                 "  forkmark check --running\n\n"
                  "Exit status: 0 good, 1 mistakes, 2 usage.\n",
       .options = check_options,
       .run = run_check },
