@@ -175,9 +175,12 @@ class Container:
 
     @property
     def pid(self):
-        """Process 1, as seen from outside."""
+        """Process 1, as seen from outside; None before it is forkmark."""
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as file:
-            return int(file.read().split()[0])
+            children = file.read().split()
+        if not children or os.readlink(f"/proc/{children[0]}/root") != self.root:
+            return None
+        return int(children[0])
 
     def exec(self, *argv, user=None, **options):
         """`docker exec`."""
@@ -193,7 +196,7 @@ class Container:
     def wait_healthy(self, seconds=60):
         def is_healthy():
             assert self.process.is_running(), self.process.log_text()
-            return self.health().returncode == 0
+            return self.pid and self.health().returncode == 0
         wait_until(is_healthy, seconds, "the health check passes")
 
     def processes(self):

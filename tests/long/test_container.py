@@ -188,7 +188,7 @@ def test_zombies_of_others_are_reaped(run, outside):
     container = run(environ=environ, binds=binds)
     container.wait_healthy()
     # Each sub-shell ends at once, its child a little later and without a parent.
-    container.exec("/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 0.$i & ) ; done; sleep 0.2")
+    container.exec("/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do (sleep 2.$i >/dev/null 2>&1 &); done")
     orphans = [pid for pid, (parent, _, name) in container.processes().items() if parent == 1 and name == "sleep"]
     assert orphans, container.processes()
     wait_until(lambda: not any(name == "sleep" or state == "Z" for _, state, name in container.processes().values()), 10,
