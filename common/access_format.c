@@ -64,6 +64,14 @@ static const char *nearest(const char *name)
     return best;
 }
 
+/* An error is one line, whatever stands in the format. */
+static void blank_out(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+}
+
 static const char *complain_of(const char *name)
 {
     static char text[256];
@@ -84,6 +92,7 @@ static const char *complain_of(const char *name)
                  "has the unknown atom %%(%.60s)s; the atoms are h l "
                  "u t r m U q H s B b f a T D M L p, {Name}i and {Name}o",
                  name);
+    blank_out(text);
     return text;
 }
 

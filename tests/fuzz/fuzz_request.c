@@ -14,6 +14,7 @@
 #include "common/task.h"
 #include "tests/fuzz/fuzzing.h"
 #include "worker/access.h"
+#include "worker/access_log.h"
 #include "worker/client_ip.h"
 #include "worker/headers.h"
 #include "worker/http.h"
@@ -75,6 +76,8 @@ static void open_services(struct options *options)
     server.cache = cache_new(server.redis, options->redis.prefix);
 }
 
+static const struct role_context role = { .notify_fd = -1 };
+
 static void start_server(void)
 {
     struct options *options = make_options();
@@ -82,8 +85,11 @@ static void start_server(void)
     signal(SIGPIPE, SIG_IGN);
     log_open("/dev/null", LOGF_JSON, LOGL_DEBUG);
     options->log.access = true;
-    options->log.format = LOGF_JSON;
+    options->log.access_format =
+        "%(h)s %(t)s \"%(r)s\" %(m)s %(U)s %(q)s %(s)s %(B)s \"%(f)s\" \"%(a)s\" "
+        "%({Cookie}i)s %({Content-Length}o)s";
     server.options = options;
+    server.role = &role;
     server.board = board_new(1);
     server.slot =
         board_slot(server.board, (size_t)board_take(server.board, BOARD_WORKER, 1, NULL));
@@ -91,6 +97,7 @@ static void start_server(void)
     json_init();
     router_init();
     headers_init(options);
+    access_log_init(options);
     require(client_ip_init(options));
     require(access_init(&server));
     open_services(options);

@@ -29,6 +29,7 @@ static void what_is_fine_and_what_is_not(void **state)
         { "%({}i)s", "headers are %({Name}i)s" },
         { "%({a b}i)s", "headers are %({Name}i)s" },
         { "%()s", "the atoms are" },
+        { "%(x\ny\x1bz)s", "%(x?y?z)s" },
         { "%h %l", "% that begins no atom" },
         { "%(h)", "% that begins no atom" },
         { "%(h", "% that begins no atom" },
