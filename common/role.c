@@ -116,13 +116,14 @@ static void watch_reports(void)
         sigaction(report_signals[i], &action, NULL);
 }
 
-/* That the loop turns is the beat. Busy is what of all time it did not spend waiting. */
+/* That the loop turns is the beat. Busy is what of all time it did not spend waiting; a
+ * consumer's busy time is that of its jobs, see board_end(). */
 static void on_beat(uv_timer_t *timer)
 {
     uint64_t idle_us = uv_metrics_idle_time(timer->loop) / 1000 - watch.idle_base_us;
     uint64_t all_us = clock_us() - watch.started_us;
 
-    if (all_us > idle_us)
+    if (all_us > idle_us && watch.context->slot->role != BOARD_CONSUMER)
         atomic_store_explicit(&watch.context->slot->count.busy_us, all_us - idle_us,
                               memory_order_relaxed);
 }

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* A writer needs well under a microsecond; so many tries mean that it is gone. */
 #define READ_TRIES 1000
@@ -190,6 +191,13 @@ static void sum_once(const struct scoreboard *board, struct board_totals *ret)
     }
 }
 
+/* The master may have lost its processor in the middle: it needs ours, perhaps. */
+static void let_writer_run(int tries)
+{
+    if (tries > 10)
+        usleep(50);
+}
+
 void board_sum(const struct scoreboard *board, struct board_totals *ret)
 {
     const struct board_shared *shared = &board->shared;
@@ -198,12 +206,15 @@ void board_sum(const struct scoreboard *board, struct board_totals *ret)
         uint32_t before =
             atomic_load_explicit(&shared->past_sequence, memory_order_acquire);
 
-        if (before & 1)
+        if (before & 1) {
+            let_writer_run(i);
             continue;
+        }
         sum_once(board, ret);
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load_explicit(&shared->past_sequence, memory_order_relaxed) == before)
             return;
+        let_writer_run(i);
     }
     sum_once(board, ret); /* a master that died in the middle takes us along anyway */
 }

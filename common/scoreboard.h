@@ -52,8 +52,9 @@ enum board_restart {
     BOARD_RESTART_OVERRUN, /* its job, past its time */
     BOARD_RESTART_MAX_REQUESTS,
     BOARD_RESTART_MAX_RSS,
-    BOARD_RESTART_RELOAD, /* of a former generation */
-    BOARD_RESTART_ENDED,  /* its work was over: max_jobs, a shutdown command */
+    BOARD_RESTART_RELOAD,   /* of a former generation */
+    BOARD_RESTART_OPERATOR, /* `ctl drain`, `ctl kill` */
+    BOARD_RESTART_ENDED,    /* its work was over: max_jobs, a shutdown command */
     BOARD_RESTARTS,
 };
 
@@ -105,7 +106,8 @@ struct board_slot {
     char last_words[256]; /* why it gives up, written before it ends; "": nothing said */
     _Atomic uint32_t is_worn; /* it has done its share: to be replaced */
     struct board_counters count;
-    /* By the master: memory when somebody wants to know, the busy share each second. */
+    /* By the master: memory when somebody wants to know, the busy share as meter.h has
+     * it. */
     _Atomic uint64_t pss, rss;
     _Atomic uint32_t busy_permille;
     struct board_doing doing; /* under `sequence` */

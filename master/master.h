@@ -112,7 +112,6 @@ struct master {
     struct watch signals, notify;
     uint64_t now;         /* clock_ms() at this turn */
     uint64_t due_at;      /* when this turn should have begun at the latest */
-    uint64_t tally_at;    /* the next look at how busy everybody is */
     uint64_t awake_since; /* since when this process has been punctual, see watch.c */
 };
 

@@ -6,8 +6,10 @@
 
 /* What was so long ago has two fifths of its weight. */
 #define MEAN_SECONDS 5.0
-/* A loop that has not turned for so long is in the middle of something. */
-#define SILENT_MS 500
+/* A loop that has not turned for so long is in the middle of something; one that waits
+ * for events beats twice a second. */
+#define SILENT_MS  500
+#define OVERDUE_MS 1500
 /* Nobody looked: this process, or the machine, stood still. */
 #define LOST_MS 5000
 
@@ -33,9 +35,9 @@ static struct meter_span span_of(const struct meter *meter, const struct board_s
                                  uint64_t busy_us, uint64_t now_ms)
 {
     struct meter_span span = { .wall_us = (now_ms - meter->at_ms) * 1000 };
-    uint64_t beat_ms = slot->count.beat_ms;
+    uint64_t silent_ms = slot->count.is_waiting ? OVERDUE_MS : SILENT_MS;
 
-    if (slot->role == BOARD_WORKER && beat_ms + SILENT_MS < now_ms)
+    if (slot->role == BOARD_WORKER && slot->count.beat_ms + silent_ms < now_ms)
         span.busy_us = span.wall_us;
     else if (busy_us > meter->busy_us)
         span.busy_us = busy_us - meter->busy_us;
@@ -61,5 +63,6 @@ struct meter_span meter_look(struct meter *meter, struct board_slot *slot,
     double done = meter->done > before.done ? (double)(meter->done - before.done) : 0;
     meter->busy += weight * ((double)span.busy_us / (double)span.wall_us - meter->busy);
     meter->rate += weight * (done / seconds - meter->rate);
+    slot->busy_permille = (uint32_t)(meter->busy * 1000);
     return span;
 }

@@ -160,6 +160,7 @@ bool operate_drain(struct master *m, char *const words[], struct buf *text, cJSO
              control_who(m));
     event_note(EVENT_MASTER, "%s (pid %d) drains, by %s", child_name(m, child),
                (int)child->pid, control_who(m));
+    child->is_operators = true;
     child_drain(m, child, "drained by an operator");
     buf_addf(text, "%s (pid %d) drains; another one takes its place\n",
              child_name(m, child), (int)child->pid);
@@ -175,6 +176,7 @@ bool operate_kill(struct master *m, char *const words[], struct buf *text, cJSON
     if (!child)
         return false;
     buf_addf(&why, "by %s", control_who(m));
+    child->is_operators = true;
     /* One that is stopped leaves its stack as well, when it goes on for that. */
     watch_kill(m, (size_t)(child - m->children), buf_text(&why), true);
     buf_addf(text, "%s (pid %d) is killed; its stack is in the log\n",

@@ -57,11 +57,6 @@ struct pool {
     bool is_removed;  /* gone from the configuration; its last children drain */
 };
 
-/* The loop's busy time, as it was when somebody looked; at_ms 0: nobody has. */
-struct busy_sample {
-    uint64_t at_ms, busy_us;
-};
-
 struct child {
     pid_t pid; /* 0: none in this slot */
     struct pool *pool;
@@ -72,12 +67,12 @@ struct child {
     bool is_proof;      /* belongs to nobody yet: a reload's first, see reload.c */
     bool is_worn;       /* replaced like one of an older generation */
     const char *why;    /* it was told to end; NULL: it was not */
+    bool is_operators;  /* an operator's wish: `ctl drain`, `ctl kill` */
     bool was_killed;    /* by watch.c; said already */
     bool has_overrun;   /* that was the reason: its job, past its time */
     struct vital vital; /* since it is silent; see watch.c */
     struct meter meter;
     uint64_t kill_at;            /* must have ended by then; 0: no limit */
-    struct busy_sample busy[2]; /* oldest first; see tally.c */
     struct orphaned predecessor; /* whose job it was to take back */
 };
 

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#define SAMPLE_MS 1000
 /* However often it is asked for, since the kernel walks through all pages for it. */
 #define MEMORY_MS 1000
 
@@ -46,6 +45,8 @@ static enum board_restart reason_of(const struct master *m, const struct child *
     if (m->phase == PHASE_STOPPING || child->is_proof ||
         (WIFEXITED(status) && WEXITSTATUS(status) == ROLE_DONE))
         return BOARD_RESTARTS;
+    if (child->is_operators)
+        return BOARD_RESTART_OPERATOR;
     if (child->is_draining)
         return reason_of_drain(m, child);
     if (child_ended_on_purpose(child, status))
@@ -62,22 +63,6 @@ void tally_end(struct master *m, const struct child *child, int status, bool was
 }
 
 /* How much -------------------------------------------------------------------- */
-
-/* Of the time since the look before the last: a window of one to two seconds. */
-static void sample_busy(struct master *m, size_t index)
-{
-    struct child *child = &m->children[index];
-    struct board_slot *slot = board_slot(m->board, index);
-    struct busy_sample now = { .at_ms = m->now, .busy_us = slot->count.busy_us };
-    const struct busy_sample *then = &child->busy[0];
-
-    if (then->at_ms && now.at_ms > then->at_ms && now.busy_us >= then->busy_us) {
-        uint64_t permille = (now.busy_us - then->busy_us) / (now.at_ms - then->at_ms);
-        slot->busy_permille = (uint32_t)(permille < 1000 ? permille : 1000);
-    }
-    child->busy[0] = child->busy[1];
-    child->busy[1] = now;
-}
 
 static void read_memory(struct master *m)
 {
@@ -101,14 +86,10 @@ uint64_t tally_turn(struct master *m)
 {
     const struct board_shared *shared = board_shared(m->board);
 
-    if (shared->memory_wanted_ms > shared->memory_at_ms &&
-        m->now >= shared->memory_at_ms + MEMORY_MS)
-        read_memory(m);
-    if (m->now < m->tally_at)
-        return m->tally_at;
-    m->tally_at = m->now + SAMPLE_MS;
-    for (size_t i = 0; i < board_slots(m->board); i++)
-        if (m->children[i].pid)
-            sample_busy(m, i);
-    return m->tally_at;
+    if (shared->memory_wanted_ms <= shared->memory_at_ms)
+        return NEVER;
+    if (m->now < shared->memory_at_ms + MEMORY_MS)
+        return shared->memory_at_ms + MEMORY_MS;
+    read_memory(m);
+    return NEVER;
 }

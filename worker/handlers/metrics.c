@@ -159,7 +159,7 @@ static void add_jobs(struct page *page)
 static void add_busy_totals(struct page *page)
 {
     exposition_begin(&page->text, "busy_seconds_total", METRIC_COUNTER,
-                     "Time that loops did not spend waiting.");
+                     "Time that loops did not wait, and that consumers had jobs.");
     for (size_t i = 0; i < ROLE_COUNT; i++)
         exposition_double(&page->text, LABELS({ "role", roles[i].name }),
                           (double)page->totals.of[roles[i].role].busy_us / 1e6);
@@ -385,6 +385,7 @@ static void add_restarts(struct page *page)
         [BOARD_RESTART_MAX_REQUESTS] = "max_requests",
         [BOARD_RESTART_MAX_RSS] = "max_rss",
         [BOARD_RESTART_RELOAD] = "reload",
+        [BOARD_RESTART_OPERATOR] = "operator",
         [BOARD_RESTART_ENDED] = "ended",
     };
     struct board_shared *shared = board_shared(page->board);
@@ -445,7 +446,7 @@ static void add_tree(struct page *page)
     add_per_child(page, "child_start_time_seconds", "When it was forked, since 1970.",
                   started_at);
     add_per_child(page, "child_busy_ratio",
-                  "Share of the last seconds that its loop did not spend waiting.",
+                  "Share of the last seconds that its loop did not wait, or had a job.",
                   busy_ratio);
     add_memory(page, "child_resident_memory_bytes",
                "Resident memory, shared pages whole.", shared->master_rss, read_rss);
