@@ -176,7 +176,8 @@ def test_a_crash_is_told_from_a_kill_and_an_end(make_stack):
     worker = next(iter(stack.children("worker")))
     os.kill(worker, signal.SIGABRT)
     wait_until(lambda: page_with(stack, "worker", "crash", 1), 10, "a crash")
-    assert stack.ctl("status").returncode == 0
+    assert stack.ctl("kill", str(next(iter(stack.children("worker"))))).returncode == 0
+    wait_until(lambda: page_with(stack, "worker", "operator", 1), 10, "an operator's kill")
     enqueue(stack, "forkmark.test.echo", "1")
     page = wait_until(lambda: page_with(stack, "consumer", "ended", 1), 20, "a consumer that has run its job")
     assert page("jobs_total", outcome="finished") == 1 and page("jobs_done_total") == 1
