@@ -111,6 +111,11 @@ const char *log_sink_check(const char *text)
     }
 }
 
+bool log_sink_is_file(const char *text)
+{
+    return kind_of(text) == SINK_FILE;
+}
+
 /* ---- opening ---- */
 
 static int open_file(const char *path)

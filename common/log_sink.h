@@ -40,6 +40,7 @@ struct log_record {
 
 /* NULL when fine, else what is wrong with such a text (static). */
 const char *log_sink_check(const char *text);
+bool log_sink_is_file(const char *text);
 /* NULL: `*ret_error` is a negative errno. The sink is closed by log_sink_close(). */
 struct log_sink *log_sink_open(const char *text, int *ret_error);
 void log_sink_close(struct log_sink *sink); /* NULL is fine */

@@ -1,8 +1,13 @@
 """forkmark check --running: what a container's or a load balancer's health check asks."""
 
 import os
+import socket
+import ssl
 import subprocess
+import threading
 from contextlib import closing
+
+import pytest
 
 from services import wait_until
 from stack import BINARY
@@ -69,3 +74,56 @@ def test_a_wrong_configuration_is_said(make_stack):
     stack.write_config(server="keepalive = 99999999;")
     done = check(stack)
     assert done.returncode == 1 and "server.keepalive" in done.stderr
+
+
+class Endpoint(threading.Thread):
+    """A server that wants TLS, or a PROXY header, or both, before it speaks HTTP."""
+
+    def __init__(self, folder, tls, proxy):
+        super().__init__(daemon=True)
+        self.proxy, self.context = proxy, None
+        if tls:
+            certificate, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=somebody.else",
+                            "-keyout", key, "-out", certificate], check=True, capture_output=True)
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(certificate, key)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            connection, _ = self.listener.accept()
+            try:
+                self.serve(connection)
+            except (OSError, ssl.SSLError):
+                pass
+            connection.close()
+
+    def serve(self, connection):
+        connection.settimeout(5)
+        if self.proxy:
+            header = b""
+            while not header.endswith(b"\r\n"):
+                piece = connection.recv(1)
+                if not piece:
+                    return
+                header += piece
+            if not header.startswith(b"PROXY "):
+                return
+        if self.context:
+            connection = self.context.wrap_socket(connection, server_side=True)
+        if connection.recv(65536).startswith(b"GET /health/readiness HTTP/1.1\r\n"):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nit is well")
+        connection.close()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("proxy", [False, True])
+def test_behind_tls_and_a_proxy_header(make_stack, folder, tls, proxy):
+    stack = make_stack(start=False)
+    stack.port = Endpoint(folder, tls, proxy).port
+    stack.write_config()
+    done = check(stack)
+    assert (done.returncode, done.stdout.strip()) == (0, "it is well"), done.stderr

@@ -190,6 +190,20 @@ def test_usr1_reopens_both_in_every_process(make_stack, folder, access_log):
     assert os.path.getsize(access_log + ".1") == size
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="nobody gives root up")
+def test_a_folder_its_processes_cannot_reach_is_told(make_stack, folder):
+    shut = os.path.join(folder, "shut")
+    os.mkdir(shut, 0o700)
+    stack = make_stack(log=log_options(access_path=os.path.join(shut, "access.log")) + 'level = "info"; access = true;')
+    assert re.search(r"WARN .*log\.access_path: user \w+ cannot reach .*/shut/access\.log: after USR1", stack.log_text())
+    stack.client().get("/health/liveness")  # what is open stays open
+    wait_for_line(os.path.join(shut, "access.log"), "/health/liveness")
+    stack.master.signal(signal.SIGUSR1)
+    wait_until(lambda: "cannot reopen the log" in stack.log_text(), 10, "its processes say that they go on")
+    stack.client().get("/health/readiness")
+    wait_for_line(os.path.join(shut, "access.log"), "/health/readiness")
+
+
 RFC5424 = re.compile(r"<(\d{1,3})>1 (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,6}Z) ([!-~]{1,255}) ([!-~]{1,48}) ([!-~]{1,128}) "
                      r"([!-~]{1,32}) - (.*)", re.S)
 
