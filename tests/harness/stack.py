@@ -97,7 +97,7 @@ class Stack:
                             log='level = "debug"; access = true;', pooler=None)
         self.options.update(options)
         self.environ = {}
-        self.under = []  # a command that becomes forkmark, such as nsenter
+        self.prefix = []  # a command that becomes forkmark, such as nsenter
         self.master = None
         self.clients = []
 
@@ -126,8 +126,8 @@ class Stack:
         # Under valgrind an error ends the process at once, which the log then shows.
         prefix = ["valgrind", "-q", "--trace-children=yes", "--trace-children-skip=*postgres*,*redis*",
                   "--error-exitcode=99", "--exit-on-first-error=yes", "--num-callers=30"]
-        under = [*self.under, *(prefix if UNDER_VALGRIND else [])]
-        self.master = Process([*under, BINARY, "serve", "--config", self.config],
+        under = prefix if UNDER_VALGRIND else []
+        self.master = Process([*under, *self.prefix, BINARY, "serve", "--config", self.config],
                               log, env=environment)
         if wait:
             wait_until(self.is_ready, 60 if UNDER_VALGRIND else 20, "forkmark is ready")

@@ -271,7 +271,7 @@ def test_a_real_journald(make_stack, journal, where):
     """"-" is run as by systemd: standard error is a stream into the journal."""
     stack = make_stack(workers=1, start=False, log='level = "info"; access = true; access_format = "gunicorn"; ' +
                        log_options(path=where))
-    stack.under = [*journal.enter, *(AS_A_SERVICE if where == "-" else [])]
+    stack.prefix = [*journal.enter, *(AS_A_SERVICE if where == "-" else [])]
     start(stack)
     stack.client().get("/api/nothing", headers={"X-Request-ID": "my-request"})
     access = wait_until(lambda: journal.find("/api/nothing", "SYSLOG_IDENTIFIER=forkmark"), 10, "the access line")

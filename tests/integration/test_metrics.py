@@ -13,7 +13,6 @@ from contextlib import ExitStack
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-import stack as stack_module
 from services import wait_until
 from stack import BINARY
 
@@ -230,21 +229,28 @@ def test_pool_waits_are_counted(make_stack):
     assert page("database_waits_total") > 0 and page("database_wait_seconds_total") > 0
 
 
+def edit_config(stack, part, by):
+    """In the file, whenever it is written."""
+    write = stack.write_config
+
+    def write_edited(**changes):
+        write(**changes)
+        with open(stack.config, encoding="utf-8") as file:
+            text = file.read()
+        assert part in text
+        with open(stack.config, "w", encoding="utf-8") as file:
+            file.write(text.replace(part, by))
+    stack.write_config = write_edited
+
+
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_the_backlog_is_seen_while_nobody_accepts(make_stack, kind):
     """A stopped worker cannot tell; another one, that takes no more connections, can."""
     stack = make_stack(workers=1, server="worker_connections = 1;", start=False)
+    path = f"{stack.folder}/http"
     if kind == "unix":
-        path = f"{stack.folder}/http"
-        stack.options["server"] += f' bind = [ "127.0.0.1:{stack.port}", "unix:{path}" ];'
-        text = stack_module.CONFIG.replace('bind = [ "127.0.0.1:{port}" ];', "")
-        original, stack_module.CONFIG = stack_module.CONFIG, text
-        try:
-            stack.start()
-        finally:
-            stack_module.CONFIG = original
-    else:
-        stack.start()
+        edit_config(stack, f'"127.0.0.1:{stack.port}"', f'"127.0.0.1:{stack.port}", "unix:{path}"')
+    stack.start()
     client = stack.client()
     client.get("/health/liveness")  # the one connection it takes
     with ExitStack() as keep:
@@ -259,13 +265,7 @@ def test_the_backlog_is_seen_while_nobody_accepts(make_stack, kind):
 
 
 def test_names_of_queues_cannot_break_the_format(make_stack):
-    stack = make_stack(consumers=1, start=False)
-    stack.options["more"] = 'jobs: { pools: { odd: { consumers = 0; queues = [ "a\\"} 1\\nb\\\\c" ]; }; }; };'
-    original = stack_module.CONFIG
-    stack_module.CONFIG = original.replace("jobs: {{ pools: {{ {pools} }}; {jobs} }};\n", "")
-    try:
-        stack.start()
-        page = scrape(stack.client())
-    finally:
-        stack_module.CONFIG = original
-    assert page("rq_queue_depth", queue='a"} 1\nb\\c') == 0
+    stack = make_stack(consumers=0, start=False)
+    edit_config(stack, '"high", "default", "low"', '"a\\"} 1\\nb\\\\c"')
+    stack.start()
+    assert scrape(stack.client())("rq_queue_depth", queue='a"} 1\nb\\c') == 0
