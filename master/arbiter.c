@@ -27,7 +27,8 @@
 /* The duties, in the order that lets one turn do the most: what a stage makes
  * possible is done by those after it. */
 static uint64_t (*const duties[])(struct master *m) = {
-    services_turn, start_turn, watch_turn, pools_turn, reload_turn, stop_turn,
+    services_turn, start_turn, watch_turn,  pools_turn,
+    reload_turn,   stop_turn,  notify_turn,
 };
 
 /* Signals ------------------------------------------------------------------- */
@@ -232,6 +233,7 @@ void master_init(struct master *m, struct options *options, size_t slots)
     *m =
         (struct master){ .options = options, .pid = getpid(), .awake_since = clock_ms() };
     m->now = m->awake_since;
+    m->manager.fd = -1;
     m->oom_kills = autopsy_oom_kills();
     m->note =
         mmap(NULL, NOTE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -254,6 +256,7 @@ void master_init(struct master *m, struct options *options, size_t slots)
 void master_done(struct master *m)
 {
     control_close(m);
+    notify_done(m);
     listeners_close(&m->listeners);
     close(m->signals.fd);
     close(m->notify_fd);

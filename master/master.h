@@ -14,6 +14,7 @@
 #include "common/scoreboard.h"
 #include "master/account.h"
 #include "master/listener.h"
+#include "master/notify.h"
 #include "master/pool.h"
 #include "master/services.h"
 #include <stdbool.h>
@@ -90,9 +91,10 @@ struct master {
 
     struct listeners listeners;
     struct reload reload;
-    struct rusage usage; /* of the child that on_child() has just reaped */
-    uint64_t oom_kills;  /* of the control group, as far as it is known */
-    char *note;          /* shared with short-lived children: what they have to say */
+    struct notify manager; /* systemd, as a rule */
+    struct rusage usage;   /* of the child that on_child() has just reaped */
+    uint64_t oom_kills;    /* of the control group, as far as it is known */
+    char *note;            /* shared with short-lived children: what they have to say */
     struct services services;
     bool embedded[SERVICE_COUNT];
     struct control *control;
@@ -133,6 +135,9 @@ uint64_t watch_turn(struct master *m);
 void watch_note_lateness(struct master *m); /* at the start of each turn */
 /* The child of that slot leaves its stack in the log, then it ends. */
 void watch_kill(struct master *m, size_t index, const char *why, bool is_stopped);
+/* How long the child has been silent, counted from when the master was awake to notice.
+ */
+uint64_t watch_silence(const struct master *m, size_t index);
 
 /* stop.c */
 void stop_begin(struct master *m, bool quick);

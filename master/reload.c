@@ -612,6 +612,7 @@ bool reload(struct master *m, struct buf *report)
 
     if (!may_begin(m, report, &will))
         return will;
+    notify_reloading(m);
     clear(m);
     m->now = clock_ms();
     bring_back(m);
@@ -663,6 +664,7 @@ bool reload_restart(struct master *m, struct buf *report)
                                                      : "the server is starting\n");
         return false;
     }
+    notify_reloading(m);
     clear(m);
     m->now = clock_ms();
     r->is_restart = true;

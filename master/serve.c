@@ -184,6 +184,7 @@ int serve(const struct conf_input *input)
     exec_functions_warn(setup.options);
     master_init(&master, setup.options, slots_for(setup.options));
     master.input = input;
+    notify_open(&master);
     open_all(&master, &setup);
     title_set("forkmark: master");
 

@@ -55,6 +55,7 @@ void stop_begin(struct master *m, bool quick)
     log_info("stopping%s: %zu children", quick ? " quickly" : "", pools_left(m));
     event_note(EVENT_MASTER, "stopping%s: %zu children", quick ? " quickly" : "",
                pools_left(m));
+    notify_stopping(m);
     reload_abort(m, "the server is stopping\n");
     if (m->migration)
         kill(m->migration, SIGKILL); /* its transaction is rolled back */
