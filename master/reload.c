@@ -254,6 +254,7 @@ static void commit(struct master *m)
     if (r->next) {
         r->former_listeners = m->listeners;
         m->listeners = r->next_listeners;
+        listeners_set_modes(&m->listeners);
         r->former = old;
         take_options(m, r->next);
         pools_configure(m, old);

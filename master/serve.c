@@ -158,8 +158,10 @@ static void open_all(struct master *m, struct setup *setup)
         fatal("%s", buf_text(&error));
     setup->data = m->services.data; /* it knows its full path now */
     setup_complete(setup);
-    if (!listeners_open(&m->listeners, m->options, &error) || !control_open(m, &error))
+    if (!listeners_adopt(&error) || !listeners_open(&m->listeners, m->options, &error) ||
+        !control_open(m, &error))
         fatal("%s", buf_text(&error));
+    listeners_drop_unused(&m->listeners);
     write_pid_file(m, m->options->server.pid_file);
     if (!budget_files(m->options, &error))
         log_warn("%s", buf_text(&error));

@@ -2,10 +2,10 @@
 # What takes too long for tests/run.sh: an hour at most, ends by itself.
 #
 #   sh tests/long.sh            everything
-#   sh tests/long.sh streams    only these: streams outages reload ledger faults spread schedulers soak pooler fuzz valgrind
+#   sh tests/long.sh streams    only these: streams outages reload ledger faults spread schedulers soak systemd pooler fuzz valgrind
 set -u
 cd "$(dirname "$0")/.."
-parts=${*:-streams outages reload ledger faults spread schedulers soak pooler fuzz valgrind}
+parts=${*:-streams outages reload ledger faults spread schedulers soak systemd pooler fuzz valgrind}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 python=/usr/bin/python3
 failed=0
@@ -31,6 +31,8 @@ wants pooler && run env FORKMARK_PGBOUNCER=1 $pytest tests/integration/test_acce
     tests/integration/test_clients.py tests/integration/test_lifetimes.py \
     tests/integration/test_main_job.py tests/integration/test_page_and_health.py \
     tests/integration/test_search.py
+# In a Debian 13 of its own; FORKMARK_TREE keeps it for the next time.
+wants systemd && run $pytest tests/long/test_systemd.py
 
 if wants fuzz; then
     cmake --preset fuzz >/dev/null && cmake --build build-fuzz --target fuzz_targets >/dev/null || exit 1
