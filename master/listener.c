@@ -365,8 +365,10 @@ static bool open_all(struct listeners *listeners, const struct listeners *now,
     int port = (int)options->server.port;
 
     listeners->count = 0;
+    listeners->has_tls = *options->server.tls_certificate != '\0';
     if (passed.count > 0) {
         *listeners = passed;
+        listeners->has_tls = *options->server.tls_certificate != '\0';
         return true;
     }
     if (bind_to->count == 0)

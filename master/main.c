@@ -18,6 +18,7 @@
 #include "master/ctl.h"
 #include "master/serve.h"
 #include "master/title.h"
+#include "master/tls_files.h"
 #include "master/work.h"
 #include "sql/migrate.h"
 #include <stdio.h>
@@ -65,6 +66,20 @@ static bool check_services(const struct setup *setup)
     return answers;
 }
 
+static bool check_tls(struct options *options)
+{
+    struct buf error = BUF_HEAP;
+    bool is_fine = tls_files_read(options, &error);
+
+    if (is_fine && !tls_files_check(options, &error)) {
+        buf_addc(&error, '\n');
+        is_fine = false;
+    }
+    fputs(buf_text(&error), stderr);
+    buf_done(&error);
+    return is_fine;
+}
+
 static int run_check(const struct arguments *arguments)
 {
     struct buf text = BUF_HEAP;
@@ -84,6 +99,7 @@ static int run_check(const struct arguments *arguments)
     setup_check_pools(&setup);
     bool is_fine = exec_functions_check(setup.options, &text);
     fputs(buf_text(&text), stderr);
+    is_fine &= check_tls(setup.options);
     is_fine &= !arguments->services || check_services(&setup);
     if (arguments->show)
         print_values(setup.options);

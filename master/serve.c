@@ -8,6 +8,7 @@
 #include "master/control.h"
 #include "master/master.h"
 #include "master/title.h"
+#include "master/tls_files.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -158,6 +159,8 @@ static void open_all(struct master *m, struct setup *setup)
         fatal("%s", buf_text(&error));
     setup->data = m->services.data; /* it knows its full path now */
     setup_complete(setup);
+    if (!tls_files_read(m->options, &error))
+        fatal("%.*s", (int)strcspn(buf_text(&error), "\n"), buf_text(&error));
     if (!listeners_adopt(&error) || !listeners_open(&m->listeners, m->options, &error) ||
         !control_open(m, &error))
         fatal("%s", buf_text(&error));

@@ -57,6 +57,7 @@ struct exchange {
     struct connection *connection;
     struct task *task; /* while it runs */
     enum exchange_phase phase;
+    size_t target_length; /* of the request line, as it was sent */
     bool head_read, has_body;
     bool body_may_come;   /* libmicrohttpd was told to read the body */
     uint64_t body_length; /* announced, or read so far */
