@@ -19,6 +19,7 @@
 #include "master/serve.h"
 #include "master/title.h"
 #include "master/tls_files.h"
+#include "master/upgrade.h"
 #include "master/work.h"
 #include "sql/migrate.h"
 #include <stdio.h>
@@ -257,8 +258,9 @@ static const struct command commands[] = {
           "the data folder's owner, the user `forkmark` if there is one, or `nobody`.\n\n"
           "Signals: HUP reads the configuration again, TTIN and TTOU are one worker "
           "more\n"
-          "and less, USR1 reopens the logs, WINCH drains the workers, TERM stops\n"
-          "gracefully, INT and QUIT quickly.",
+          "and less, USR1 reopens the logs, USR2 starts a new program on the same\n"
+          "sockets, WINCH drains the workers, TERM stops gracefully, INT and QUIT "
+          "quickly.",
       .details = "Examples:\n"
                  "  forkmark\n"
                  "  forkmark serve --set server.workers=4 --set server.port=8080\n"
@@ -308,6 +310,11 @@ static const struct command commands[] = {
           "  kill PID                the same without mercy; its stack is in the log\n"
           "  log-level LEVEL         of all processes, until the next reload\n"
           "  stop [--quick]          as TERM; --quick as QUIT\n"
+          "  upgrade [--wait]        as USR2: the program as it is on the disk now, "
+          "beside\n"
+          "                          this one or in its place\n"
+          "  upgrade --complete      beside: this one ends when the new one serves; "
+          "waits\n"
           "  show config             each value and where it comes from\n"
           "  show events             starts, deaths, reloads, scalings, and why\n"
           "  show listeners          addresses, and the connections that wait there\n"
@@ -345,6 +352,7 @@ int main(int argc, char **argv)
     static struct arguments arguments; /* a reload reads them again */
 
     argv = title_init(argc, argv);
+    upgrade_init(argv);
     cli_parse(commands, sizeof(commands) / sizeof(commands[0]), argc, argv, &arguments);
     return arguments.command->run(&arguments);
 }

@@ -76,6 +76,26 @@ struct reload {
     int64_t failed_unix;
 };
 
+/* See upgrade.h. */
+struct upgrade {
+    /* Of the old master: */
+    pid_t successor; /* 0: none */
+    bool successor_serves;
+    bool has_handed_over; /* the new one is the service */
+    bool completes;       /* this master ends when the other one serves */
+    char version[32];     /* the other's */
+    pid_t check; /* in place: the new program reads the configuration; 0: not now */
+    int check_output;
+    uint64_t check_deadline;
+    /* Of the new one: */
+    pid_t former; /* 0: none, or it has gone */
+    bool has_told_ready;
+    /* Of both: */
+    struct watch link; /* to the other; fd -1: none */
+    struct buf in;
+    char *failure; /* of the last attempt; NULL: none */
+};
+
 struct master {
     const struct conf_input *input; /* what a reload reads again */
     struct options *options;
@@ -91,6 +111,7 @@ struct master {
 
     struct listeners listeners;
     struct reload reload;
+    struct upgrade upgrade;
     struct notify manager; /* systemd, as a rule */
     struct rusage usage;   /* of the child that on_child() has just reaped */
     uint64_t oom_kills;    /* of the control group, as far as it is known */

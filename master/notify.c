@@ -25,7 +25,7 @@ static void say(struct master *m, const char *format, ...)
     char text[1024];
     va_list args;
 
-    if (m->manager.fd < 0)
+    if (m->manager.fd < 0 || m->manager.is_mute)
         return;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
@@ -150,14 +150,6 @@ static void tell_status(struct master *m)
 
 /* ---- readiness ---- */
 
-static bool all_serve(const struct master *m)
-{
-    for (size_t i = 0; i < m->pool_count; i++)
-        if (!m->pools[i].is_removed && pool_ready(m, &m->pools[i]) < m->pools[i].wanted)
-            return false;
-    return true;
-}
-
 static void tell_readiness(struct master *m)
 {
     struct notify *notify = &m->manager;
@@ -165,7 +157,7 @@ static void tell_readiness(struct master *m)
     if (m->phase != PHASE_SERVING)
         return;
     if (!notify->is_ready) {
-        if (!all_serve(m))
+        if (!pools_serve(m))
             return;
         notify->is_ready = true;
         notify->is_reloading = false;
@@ -196,7 +188,7 @@ void notify_stopping(struct master *m)
 void notify_main_pid(struct master *m, pid_t pid)
 {
     say(m, "MAINPID=%d", (int)pid);
-    m->manager.is_stopping = true; /* the service goes on */
+    m->manager.is_mute = true; /* the service goes on */
 }
 
 /* ---- the watchdog ---- */
@@ -257,7 +249,7 @@ static uint64_t feed(struct master *m)
 
 uint64_t notify_turn(struct master *m)
 {
-    if (m->manager.fd < 0)
+    if (m->manager.fd < 0 || m->manager.is_mute)
         return NEVER;
     tell_readiness(m);
     tell_status(m);

@@ -30,6 +30,7 @@ struct notify {
     uint64_t watchdog_ms; /* WATCHDOG_USEC; 0: none */
     uint64_t feed_at;
     bool was_healthy;
+    bool is_mute;                             /* another master is the service */
     bool is_ready, is_reloading, is_stopping; /* said so */
     struct buf status;                        /* the last one */
 };

@@ -66,6 +66,9 @@ void watch_kill(struct master *m, size_t index, const char *why, bool is_stopped
 uint64_t watch_silence(const struct master *m, size_t index)
 {
     uint64_t beat = board_slot(m->board, index)->count.beat_ms;
+
+    if (m->children[index].is_inherited)
+        return 0; /* it beats where the former program looked */
     uint64_t since = beat > m->awake_since ? beat : m->awake_since;
 
     return m->now > since ? m->now - since : 0;
@@ -161,7 +164,8 @@ uint64_t watch_turn(struct master *m)
     if (wants_memory)
         memory_at = m->now + MEMORY_EVERY_MS;
     for (size_t i = 0; i < board_slots(m->board); i++) {
-        if (!m->children[i].pid || m->children[i].was_killed)
+        if (!m->children[i].pid || m->children[i].was_killed ||
+            m->children[i].is_inherited)
             continue;
         if (!look_at_silence(m, i))
             look_at_job(m, i);

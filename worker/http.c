@@ -19,7 +19,7 @@
 /* A keep-alive time promised to the client is kept a little longer than promised. */
 #define KEEPALIVE_GRACE_MS 500
 /* GnuTLS' words: its own defaults without what browsers have given up. */
-static const char tls_priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+static char tls_priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 
 /* One libmicrohttpd. */
 struct engine {
@@ -357,8 +357,8 @@ static size_t tls_options(const struct http *http, struct MHD_OptionItem items[]
                                               options->server.tls_certificate_text };
     items[count++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0,
                                               options->server.tls_key_text };
-    items[count++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_PRIORITIES, 0,
-                                              (void *)(uintptr_t)tls_priorities };
+    items[count++] =
+        (struct MHD_OptionItem){ MHD_OPTION_HTTPS_PRIORITIES, 0, tls_priorities };
     return count;
 }
 

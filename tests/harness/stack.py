@@ -11,7 +11,7 @@ from contextlib import closing
 
 import requests
 
-from services import Process, wait_until
+from services import Adopted, Process, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("FORKMARK_BIN", os.path.join(ROOT, "build-asan", "forkmark"))
@@ -97,6 +97,7 @@ class Stack:
                             log='level = "debug"; access = true;', pooler=None)
         self.options.update(options)
         self.environ = {}
+        self.binary = BINARY
         self.prefix, self.popen = [], {}  # what starts the server; more for Popen
         self.master = None
         self.clients = []
@@ -128,7 +129,7 @@ class Stack:
         prefix = ["valgrind", "-q", "--trace-children=yes", "--trace-children-skip=*postgres*,*redis*",
                   "--error-exitcode=99", "--exit-on-first-error=yes", "--num-callers=30"]
         under = prefix if UNDER_VALGRIND else []
-        self.master = Process([*under, *self.prefix, BINARY, "serve", "--config", self.config],
+        self.master = Process([*under, *self.prefix, self.binary, "serve", "--config", self.config],
                               log, env=environment, **self.popen)
         if wait:
             wait_until(self.is_ready, 60 if under else 20, "forkmark is ready")
@@ -143,6 +144,10 @@ class Stack:
         for client in self.clients:
             client.close()
         return self.master.end(number, seconds=40)
+
+    def follow(self, pid):
+        """Another process is the master from now on: an upgrade's."""
+        self.master = Adopted(pid, self.master.log)
 
     def reload(self, **changes):
         self.write_config(**changes)
