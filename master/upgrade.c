@@ -377,6 +377,23 @@ static void hear(struct master *m, const char *line)
     }
 }
 
+static void successor_ended(struct master *m)
+{
+    struct upgrade *upgrade = &m->upgrade;
+
+    if (upgrade->successor_serves) {
+        log_warn("the new master (pid %d) has gone: this one serves on",
+                 (int)upgrade->successor);
+    } else {
+        if (!upgrade->failure)
+            remember_failure(m,
+                             "the new master ended before it served; the log may tell");
+        log_error("the upgrade failed, this master serves on: %s", upgrade->failure);
+    }
+    upgrade->successor = 0;
+    upgrade->successor_serves = upgrade->completes = false;
+}
+
 /* What has been said; false when the other has gone. */
 static bool read_link(struct master *m)
 {
@@ -408,7 +425,8 @@ static void on_link(struct watch *watch, uint32_t events)
     close_link(m);
     if (upgrade->former)
         promote(m);
-    /* A successor's end is seen by its exit status. */
+    else if (upgrade->successor)
+        successor_ended(m);
 }
 
 static bool watch_link(struct master *m, int fd)
@@ -556,6 +574,35 @@ _Noreturn static void be_successor(struct master *m, int link)
     _exit(127);
 }
 
+/*
+ * As a grandchild, which is nobody's child any more: systemd ends a service in order only
+ * when the main process is its own child ("Supervising process ... which is not our
+ * child" is followed by SIGKILL), and that is what it becomes when its parent ends.
+ */
+static pid_t fork_successor(struct master *m, int link)
+{
+    int ends[2];
+    pid_t pid = -1;
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    fflush(NULL);
+    pid_t between = fork();
+    if (between == 0) {
+        pid = fork();
+        if (pid == 0)
+            be_successor(m, link);
+        _exit(write(ends[1], &pid, sizeof(pid)) == sizeof(pid) ? 0 : 1);
+    }
+    close(ends[1]);
+    while (between > 0 && waitpid(between, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    if (between < 0 || read(ends[0], &pid, sizeof(pid)) != sizeof(pid) || pid < 0)
+        pid = -EAGAIN;
+    close(ends[0]);
+    return pid;
+}
+
 static bool start_beside(struct master *m, struct buf *report)
 {
     struct upgrade *upgrade = &m->upgrade;
@@ -565,10 +612,7 @@ static bool start_beside(struct master *m, struct buf *report)
         buf_addf(report, "no socket pair: %s\n", strerror(errno));
         return false;
     }
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0)
-        be_successor(m, ends[1]);
+    pid_t pid = fork_successor(m, ends[1]);
     close(ends[1]);
     if (pid < 0 || !watch_link(m, ends[0])) {
         buf_addf(report, "no process for the new master: %s\n", strerror(errno));
@@ -582,25 +626,6 @@ static bool start_beside(struct master *m, struct buf *report)
     log_info("upgrade: %s starts beside this master, pid %d", own.path, (int)pid);
     buf_addf(report, "%s starts beside this master, pid %d\n", own.path, (int)pid);
     return true;
-}
-
-static void successor_ended(struct master *m, int status)
-{
-    struct upgrade *upgrade = &m->upgrade;
-
-    if (upgrade->link.fd >= 0)
-        read_link(m); /* its last words */
-    if (upgrade->successor_serves) {
-        log_warn("the new master (pid %d) ended: %s; this one serves on",
-                 (int)upgrade->successor, status_text(status));
-    } else {
-        if (!upgrade->failure)
-            remember_failure(m, status_text(status));
-        log_error("the upgrade failed, this master serves on: %s", upgrade->failure);
-    }
-    upgrade->successor = 0;
-    upgrade->successor_serves = upgrade->completes = false;
-    close_link(m);
 }
 
 bool upgrade_shares_sockets(const struct master *m)
@@ -816,10 +841,6 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status)
 {
     if (m->upgrade.check && pid == m->upgrade.check) {
         check_ended(m, status);
-        return true;
-    }
-    if (m->upgrade.successor && pid == m->upgrade.successor) {
-        successor_ended(m, status);
         return true;
     }
     for (size_t i = 0; i < own.heir_count; i++) {

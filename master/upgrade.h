@@ -1,7 +1,7 @@
 /*
  * upgrade.h - a new program on the same sockets (USR2, `ctl upgrade`), with nothing lost.
  *
- * Side by side, as Gunicorn does it: the new master is started as a child, inherits the
+ * Side by side, as Gunicorn does it: the new master is started, inherits the
  * listening sockets, and serves beside the old one under the pid file and the control
  * socket with ".2" behind their names. What an operator then ends is the choice: TERM or
  * QUIT to the old one, and the new one takes over the names and the service manager;

@@ -241,6 +241,18 @@ def test_a_quorum_that_stands_still_is_restarted_by_the_watchdog(machine):
     machine.systemctl("daemon-reload")
 
 
+def test_an_upgrade_in_place_keeps_the_main_process(machine):
+    before = machine.status()
+    done = machine.run("forkmark", "ctl", "--socket", SOCKET, "upgrade", "--wait")
+    assert done.returncode == 0, done
+    after = machine.status()
+    assert after["pid"] == before["pid"] == int(machine.show("MainPID"))
+    assert {child["pid"] for child in after["pools"][0]["children"] if child["state"] == "ready"}.isdisjoint(
+        child["pid"] for child in before["pools"][0]["children"])
+    wait_until(lambda: machine.show("ActiveState") == "active", 20, "no reload any more")
+    assert machine.show("NRestarts") == "1" and machine.ask() == "200"
+
+
 def test_stop_leaves_nothing_behind(machine):
     began = time.monotonic()
     machine.systemctl("stop", "forkmark.service")
@@ -285,3 +297,57 @@ def test_clients_wait_while_it_is_restarted_behind_its_socket(machine):
     machine.systemctl("stop", "forkmark.service")
     assert os.path.exists(f"/proc/{machine.pid}/root/run/forkmark.sock")
     machine.systemctl("stop", "forkmark.socket")
+
+
+# ---- upgrades beside the old master: services of others, so that it may have another id ----
+
+@pytest.fixture(scope="module")
+def others(machine):
+    """Debian's own PostgreSQL and Redis, as an operator would use them."""
+    machine.run("sh", "-c", "pg_lsclusters -h | grep -q . || pg_createcluster $(ls /usr/lib/postgresql) main",
+                check=True)
+    machine.run("sh", "-c", "for v in $(ls /usr/lib/postgresql); do systemctl start postgresql@$v-main; done",
+                check=True)
+    machine.systemctl("start", "redis-server.service")
+    psql = ["runuser", "-u", "postgres", "--", "psql", "-qtA", "-c"]
+    wait_until(lambda: machine.run(*psql, "SELECT 1").stdout.strip() == "1", 60, "PostgreSQL answers")
+    machine.run(*psql, "DROP DATABASE IF EXISTS forkmark")
+    machine.run(*psql, "DROP ROLE IF EXISTS forkmark")
+    machine.run(*psql, "CREATE ROLE forkmark LOGIN", check=True)
+    machine.run(*psql, "CREATE DATABASE forkmark OWNER forkmark", check=True)
+    machine.write("/etc/forkmark/environment",
+                  "DATABASE_URL=postgresql:///forkmark?host=/run/postgresql\nREDIS_URL=redis://127.0.0.1/0\n")
+    configure(machine, workers=2)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("start", "forkmark.service")
+    yield
+    machine.systemctl("stop", "forkmark.service", check=False)
+    machine.remove("/etc/forkmark/environment")
+
+
+def test_an_upgrade_beside_moves_the_main_process(machine, others):
+    before = machine.status()
+    done = machine.run("forkmark", "ctl", "--socket", SOCKET, "upgrade", "--complete")
+    assert done.returncode == 0, done
+    after = machine.status()
+    assert after["pid"] != before["pid"]
+    wait_until(lambda: int(machine.show("MainPID")) == after["pid"], 20, "systemd knows the new one")
+    assert machine.show("ActiveState") == "active" and machine.ask() == "200"
+    wait_until(lambda: machine.show("StatusText").startswith("2 of 2 workers"), 20, "it speaks")
+    configure(machine, workers=3)
+    machine.systemctl("reload", "forkmark.service")
+    assert machine.status()["pools"][0]["ready"] == 3
+    # The old one has gone: all that is left belongs to the new.
+    assert machine.show("NRestarts") == "0" and "Main process exited" not in machine.journal().split("upgrade")[-1]
+
+
+def test_stop_means_both(machine, others):
+    assert machine.run("forkmark", "ctl", "--socket", SOCKET, "upgrade", "--wait").returncode == 0
+    assert machine.status()["upgrade"]["stage"] == "beside the new master"
+    began = time.monotonic()
+    machine.systemctl("stop", "forkmark.service")
+    assert time.monotonic() - began < 40
+    assert machine.show("ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}, \
+        machine.journal()
+    left = machine.run("sh", "-c", "cat /proc/[0-9]*/comm").stdout
+    assert "forkmark" not in left
