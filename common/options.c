@@ -36,7 +36,7 @@ static const struct conf_key rows[] = {
       .check = conf_check_bind,
       .applies = CONF_NEW_WORKERS,
       .help = "addresses to listen on: \"0.0.0.0\", \"127.0.0.1:8000\", \"[::]:7860\", "
-              "\"unix:/run/forkmark.sock\"" },
+              "\"unix:/run/forkmark.sock?mode=0660\"; see README, Addresses" },
     { .path = "server.port",
       .type = CONF_INT,
       AT(server.port),

@@ -84,6 +84,7 @@ static bool run_upgrade(struct master *m, char *const words[], struct buf *text,
     cJSON *data = cJSON_AddObjectToObject(answer, "data");
 
     cJSON_AddNumberToObject(data, "pid", m->pid);
+    event_note(EVENT_MASTER, "an upgrade, asked for by %s", control_who(m));
     return upgrade(m, words[1] && strcmp(words[1], "--complete") == 0, text);
 }
 

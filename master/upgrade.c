@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/control.h"
+#include "master/events.h"
 #include "master/master.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +31,7 @@
 #define STATE_VARIABLE   "FORKMARK_STATE"
 #define FAILURE_VARIABLE "FORKMARK_UPGRADE_FAILED"
 #define PROGRAM_VARIABLE "FORKMARK_PROGRAM"
+#define ORDERS_VARIABLE  "FORKMARK_ORDERS"
 
 /* Reading a configuration takes milliseconds; name services may not answer. */
 #define CHECK_MS    30000
@@ -60,11 +62,13 @@ static struct {
     size_t heir_count;
     pid_t services[SERVICE_COUNT];
     char *failure; /* the new program's, when it went back to this one */
+    char *orders;  /* counts that an operator had set, see pool.h */
 } own = { .link = -1, .state = -1, .program = -1 };
 
 /* What a program that goes back must find again. */
 static const char *const kept_names[] = { LISTENERS_VARIABLE, STATE_VARIABLE,
-                                          "NOTIFY_SOCKET", "WATCHDOG_USEC" };
+                                          ORDERS_VARIABLE, "NOTIFY_SOCKET",
+                                          "WATCHDOG_USEC" };
 #define KEPT_COUNT (sizeof(kept_names) / sizeof(kept_names[0]))
 static char *kept[KEPT_COUNT];
 
@@ -135,6 +139,25 @@ static void set_number(const char *name, long number)
     setenv(name, text, 1);
 }
 
+/* "role pool count until who" a line. */
+static void set_orders(const struct master *m)
+{
+    struct buf orders = BUF_HEAP;
+
+    for (size_t i = 0; i < m->pool_count; i++) {
+        const struct pool *pool = &m->pools[i];
+
+        if (pool->order.is_given && !pool->is_removed)
+            buf_addf(&orders, "%d %s %d %lld %s\n", (int)pool->role->board, pool->name,
+                     pool->wanted, (long long)pool->order.until_unix_ms, pool->order.who);
+    }
+    if (orders.length > 0)
+        setenv(ORDERS_VARIABLE, buf_text(&orders), 1);
+    else
+        unsetenv(ORDERS_VARIABLE);
+    buf_done(&orders);
+}
+
 /* Sockets and the service manager, for whoever is executed next. */
 static void set_common(struct master *m)
 {
@@ -146,6 +169,7 @@ static void set_common(struct master *m)
     setenv(LISTENERS_VARIABLE, buf_text(&sockets), 1);
     setenv(PROGRAM_VARIABLE, own.path, 1);
     buf_done(&sockets);
+    set_orders(m);
     if (m->manager.fd < 0)
         return;
     setenv("NOTIFY_SOCKET", m->manager.path, 1);
@@ -157,6 +181,7 @@ static void remember_failure(struct master *m, const char *reason)
 {
     free(m->upgrade.failure);
     m->upgrade.failure = strndup(reason, strcspn(reason, "\n"));
+    event_note(EVENT_MASTER, "an upgrade failed: %s", m->upgrade.failure);
 }
 
 /* Adopting ------------------------------------------------------------------- */
@@ -257,8 +282,9 @@ static void keep_variables(void)
 void upgrade_adopt(void)
 {
     const char *former = getenv(FORMER_VARIABLE), *state = getenv(STATE_VARIABLE);
-    const char *failure = getenv(FAILURE_VARIABLE);
+    const char *failure = getenv(FAILURE_VARIABLE), *orders = getenv(ORDERS_VARIABLE);
 
+    own.orders = orders ? strdup(orders) : NULL;
     if (former) {
         read_former(former);
     } else if (state) {
@@ -270,6 +296,7 @@ void upgrade_adopt(void)
         own.failure = strdup(failure);
     unsetenv(FORMER_VARIABLE);
     unsetenv(STATE_VARIABLE);
+    unsetenv(ORDERS_VARIABLE);
     unsetenv(FAILURE_VARIABLE);
 }
 
@@ -339,6 +366,8 @@ static void close_link(struct master *m)
 /* Names without ".2", and the service manager. */
 static void promote(struct master *m)
 {
+    event_note(EVENT_MASTER, "the former master (pid %d) has gone",
+               (int)m->upgrade.former);
     log_info("the former master (pid %d) has gone: this one takes its place",
              (int)m->upgrade.former);
     m->upgrade.former = 0;
@@ -365,6 +394,8 @@ static void hear(struct master *m, const char *line)
         snprintf(upgrade->version, sizeof(upgrade->version), "%s", line + 8);
     } else if (strncmp(line, "ready", 5) == 0) {
         upgrade->successor_serves = true;
+        event_note(EVENT_MASTER, "forkmark %s (pid %d) serves beside this one",
+                   upgrade->version, (int)upgrade->successor);
         log_info(
             "forkmark %s (pid %d) serves beside this one; TERM or QUIT to one of them "
             "ends it",
@@ -479,6 +510,8 @@ static void forget_state(void)
 void upgrade_done(struct master *m)
 {
     forget_state();
+    free(own.orders);
+    own.orders = NULL;
     close_link(m);
     if (m->upgrade.check_output >= 0)
         close(m->upgrade.check_output);
@@ -544,11 +577,38 @@ static void take(struct master *m, const struct heir *heir)
     if (!child)
         kill(heir->pid, SIGTERM);
     else if (heir->is_draining || pool->is_removed)
-        child_drain(m, child, m->now);
+        child_drain(m, child, "of the former program");
+}
+
+static void take_order(struct master *m, char *line)
+{
+    int role = take_number(&line);
+    struct pool *pool = pool_find(m, take_word(&line));
+    int wanted = take_number(&line);
+    int64_t until = strtoll(take_word(&line), NULL, 10);
+    int64_t left = until - clock_unix_us() / 1000;
+
+    if (!pool || (int)pool->role->board != role || wanted < 0 || (until && left <= 0))
+        return;
+    if (pool_order(m, pool, wanted, until ? (uint64_t)left : 0, line) < 0)
+        log_warn("%s: no room for the %d processes an operator had asked for",
+                 pool_path(pool), wanted);
+}
+
+static void take_orders(struct master *m)
+{
+    char *save = NULL;
+
+    for (char *line = own.orders ? strtok_r(own.orders, "\n", &save) : NULL; line;
+         line = strtok_r(NULL, "\n", &save))
+        take_order(m, line);
+    free(own.orders);
+    own.orders = NULL;
 }
 
 void upgrade_take_children(struct master *m)
 {
+    take_orders(m);
     for (size_t i = 0; i < own.heir_count; i++)
         take(m, &own.heirs[i]);
     forget_state();

@@ -109,7 +109,9 @@ def check(stack):
 def test_beside_and_then_alone(beside):
     old = beside.master.pid
     install(beside.binary, NEW)
+    assert beside.ctl_at("scale", "web", "3").returncode == 0
     new = start_beside(beside)
+    assert new["pools"][0]["wanted"] == 3  # an operator's order holds
     assert new["version"] == NEW and new["upgrade"]["stage"] == "beside the former master"
     assert status(beside)["upgrade"]["version"] == NEW and status(beside)["version"] == version()
     assert f"version {NEW}" in beside.ctl_at("status").stdout
