@@ -229,6 +229,38 @@ def embedded(folder):
     assert server.processes() == {}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process 1 of its own needs root")
+def test_process_1_replaces_its_program(make_stack, folder):
+    """As in a container: other services, but an id that must stay."""
+    stack = make_stack(start=False, workers=2, log='level = "info";', server='keepalive = "2s";',
+                       jobs="test_functions = true;")
+    stack.binary = os.path.join(folder, "forkmark")
+    install(stack.binary)
+    stack.prefix = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    stack.start()
+    ledger = Ledger(stack.port, stack.client().sign_up().token, connections=16, streams=1)
+    try:
+        before = status(stack)
+        assert before["pid"] == 1
+        install(stack.binary, NEW)
+        assert stack.ctl_at("scale", "web", "3").returncode == 0
+        # Whose configuration has changed meanwhile is not known to start.
+        stack.write_config(server='keepalive = "2s"; request_timeout = "20s";')
+        failed = stack.ctl_at("upgrade", "--wait")
+        assert failed.returncode == 1 and "server.request_timeout: changed" in failed.stderr, failed
+        assert stack.ctl_at("reload", "--wait").returncode == 0
+        done = stack.ctl_at("upgrade", "--wait")
+        assert done.returncode == 0 and f"forkmark {NEW} serves, pid 1" in done.stdout, done
+        assert status(stack)["pools"][0]["wanted"] == 3
+    finally:
+        ledger.is_ending = True
+        assert stack.ctl_at("stop").returncode == 0
+        stack.master.wait(40)
+        ledger.stop()
+    print(ledger)
+    ledger.check()
+
+
 def tree(server):
     return json.loads(server.ctl("--json", "status").stdout)
 
