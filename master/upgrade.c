@@ -702,8 +702,9 @@ void upgrade_hand_over(struct master *m)
         return;
     upgrade->has_handed_over = true;
     log_info("process %d goes on with the service", (int)upgrade->successor);
-    send_line(upgrade->link.fd, "main", "");
+    /* In this order: the manager hears nobody but the main process. */
     notify_main_pid(m, upgrade->successor);
+    send_line(upgrade->link.fd, "main", "");
 }
 
 void upgrade_stop_other(struct master *m)
