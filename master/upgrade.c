@@ -736,7 +736,8 @@ static bool has_other_options(struct master *m, struct buf *report)
         return true;
     keys = conf_keys(&count);
     for (size_t i = 0; i < count; i++)
-        if (!options_equal(m->options, now, &keys[i]))
+        if (keys[i].applies != CONF_RESTART && /* which this is */
+            !options_equal(m->options, now, &keys[i]))
             buf_addf(report, "%s%s", report->length > 0 ? ", " : "", keys[i].path);
     if (!options_same_pools(m->options, now) ||
         !options_same_group(m->options, now, "jobs.cron") ||

@@ -245,13 +245,14 @@ def test_process_1_replaces_its_program(make_stack, folder):
         install(stack.binary, NEW)
         assert stack.ctl_at("scale", "web", "3").returncode == 0
         # Whose configuration has changed meanwhile is not known to start.
-        stack.write_config(server='keepalive = "2s"; request_timeout = "20s";')
+        stack.write_config(server='keepalive = "2s"; request_timeout = "20s"; backlog = 77;')
         failed = stack.ctl_at("upgrade", "--wait")
         assert failed.returncode == 1 and "server.request_timeout: changed" in failed.stderr, failed
         assert stack.ctl_at("reload", "--wait").returncode == 0
         done = stack.ctl_at("upgrade", "--wait")
         assert done.returncode == 0 and f"forkmark {NEW} serves, pid 1" in done.stdout, done
         assert status(stack)["pools"][0]["wanted"] == 3
+        assert "server.backlog = 77" in stack.ctl_at("show", "config").stdout  # it was a restart
     finally:
         ledger.is_ending = True
         assert stack.ctl_at("stop").returncode == 0
