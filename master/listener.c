@@ -389,8 +389,13 @@ static bool open_all(struct listeners *listeners, const struct listeners *now,
 bool listeners_open(struct listeners *listeners, const struct options *options,
                     struct buf *error)
 {
-    if (open_all(listeners, NULL, options, error))
+    if (open_all(listeners, NULL, options, error)) {
+        if (passed.count > 0)
+            log_info(
+                "%zu socket%s of the service manager take%s the place of server.bind",
+                passed.count, passed.count == 1 ? "" : "s", passed.count == 1 ? "s" : "");
         return true;
+    }
     listeners_close(listeners);
     return false;
 }
