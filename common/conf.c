@@ -243,6 +243,11 @@ bool options_set(struct options *options, const char *path, const char *text,
     return conf_apply(&context, path, text);
 }
 
+char *options_keep_text(struct options *options, const char *text, size_t length)
+{
+    return arena_strndup(options->state->arena, text, length);
+}
+
 /* ---- looking at a configuration ---- */
 
 static const struct conf_entry *entry_of(const struct options *options,

@@ -137,6 +137,8 @@ const char *options_missing_secret(const struct options *options);
  */
 bool options_set(struct options *options, const char *path, const char *text,
                  const char *where, struct buf *error);
+/* A copy that lives as long as the options: what was read from a file they name. */
+char *options_keep_text(struct options *options, const char *text, size_t length);
 /* Takes one value over from another configuration: a change that has to wait. */
 void options_keep(struct options *options, const struct options *from,
                   const struct conf_key *key);

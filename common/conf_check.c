@@ -167,6 +167,15 @@ const char *conf_check_bind(const char *text)
         return NULL;
 
     bool has_brackets = *text == '[';
+    char plain[INET6_ADDRSTRLEN + 16];
+    size_t before = strcspn(text, "?");
+    if (has_brackets && text[before] && before < sizeof(plain)) {
+        if (strcmp(text + before, "?v6only=0") != 0 &&
+            strcmp(text + before, "?v6only=1") != 0)
+            return wrong;
+        snprintf(plain, sizeof(plain), "%.*s", (int)before, text);
+        text = plain;
+    }
     const char *host = text + has_brackets;
     size_t length = strcspn(host, has_brackets ? "]" : ":");
     const char *after = host + length;

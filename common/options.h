@@ -99,10 +99,17 @@ struct options {
         char *pid_file; /* "" = none */
         char *control;  /* control socket; "" = in the data or run folder */
         struct conf_list forwarded_allow_ips;
-        int64_t trusted_proxies; /* TRUSTED_PROXIES: most hops; -1 = no cap */
-        char *static_dir;        /* STATIC_DIR; "" = the built-in page */
-        char *app_version;       /* APP_VERSION */
-        int environment;         /* enum environment. ENVIRONMENT */
+        bool proxy_protocol; /* PROXY headers, versions 1 and 2 */
+        struct conf_list proxy_allow_ips;
+        char *tls_certificate, *tls_key; /* files; "" = no TLS; key "" = the same file */
+        char *tls_certificate_text, *tls_key_text; /* what the master read there */
+        int64_t limit_request_line;                /* bytes; 0 = none */
+        int64_t limit_request_fields;
+        int64_t limit_request_field_size; /* bytes; 0 = none */
+        int64_t trusted_proxies;          /* TRUSTED_PROXIES: most hops; -1 = no cap */
+        char *static_dir;                 /* STATIC_DIR; "" = the built-in page */
+        char *app_version;                /* APP_VERSION */
+        int environment;                  /* enum environment. ENVIRONMENT */
     } server;
     struct {
         char *path;          /* a place of log_sink.h; "-" = standard error */

@@ -287,7 +287,6 @@ static void grace_over(uv_timer_t *timer)
     consumer_cut_job(c, CUT_BACK);
 }
 
-/* RQ shows since when a busy worker is asked to leave. */
 static void show_shutdown(void *arg)
 {
     struct consumer *c = arg;
@@ -301,6 +300,16 @@ static void shutdown_shown(void *arg, enum task_outcome outcome)
 
     (void)outcome;
     c->shutdown_task = NULL;
+}
+
+void consumer_show_leaving(struct consumer *c)
+{
+    if (!c->shutdown_task)
+        c->shutdown_task = task_spawn(&(struct task_spec){ .name = "shutdown",
+                                                           .run = show_shutdown,
+                                                           .arg = c,
+                                                           .timeout_ms = LEAVE_MARGIN_MS,
+                                                           .on_end = shutdown_shown });
 }
 
 void consumer_done(struct consumer *c, const char *why)
@@ -331,12 +340,8 @@ void consumer_leave(struct consumer *c)
         return;
     c->is_leaving = true;
     board_set_state(c->context->slot, BOARD_DRAINING);
-    if (c->job_task && !c->shutdown_task)
-        c->shutdown_task = task_spawn(&(struct task_spec){ .name = "shutdown",
-                                                           .run = show_shutdown,
-                                                           .arg = c,
-                                                           .timeout_ms = LEAVE_MARGIN_MS,
-                                                           .on_end = shutdown_shown });
+    if (c->job_task)
+        consumer_show_leaving(c);
     /* A cycle that waits for its job's end only looks, and waits on. */
     consumer_poke(c);
 }

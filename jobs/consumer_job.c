@@ -153,8 +153,13 @@ static void run_function(struct consumer *c, struct arena *arena)
         .timeout_ms = job->timeout_s > 0 ? (uint64_t)job->timeout_s * 1000 : 0,
         .on_end = job_task_ended,
     });
+    /* What came between the claim in Redis and its answer. */
+    if (c->is_leaving)
+        consumer_show_leaving(c);
     if (consumer_was_stopped(c))
         consumer_cut_job(c, CUT_STOPPED);
+    else if (c->is_quick)
+        consumer_cut_job(c, CUT_BACK);
     while (c->job_task)
         consumer_nap(c, 0);
     settle(c);

@@ -111,6 +111,8 @@ void consumer_done(struct consumer *c, const char *why);
 /* Take nothing more; a running job may end: within the graceful timeout, where the whole
  * server stops. */
 void consumer_leave(struct consumer *c);
+/* RQ shows since when a worker with a job is asked to leave. */
+void consumer_show_leaving(struct consumer *c);
 
 /* consumer_job.c */
 /* Runs c->job, which is then ended in Redis' books and replaced by the next, or NULL.

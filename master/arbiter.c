@@ -11,6 +11,7 @@
 #include "master/events.h"
 #include "master/master.h"
 #include "master/tally.h"
+#include "master/upgrade.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,7 +29,8 @@
 /* The duties, in the order that lets one turn do the most: what a stage makes
  * possible is done by those after it. */
 static uint64_t (*const duties[])(struct master *m) = {
-    services_turn, start_turn, watch_turn, pools_turn, reload_turn, stop_turn, tally_turn,
+    services_turn, start_turn, watch_turn,   pools_turn,  reload_turn,
+    stop_turn,     tally_turn, upgrade_turn, notify_turn,
 };
 
 /* Signals ------------------------------------------------------------------- */
@@ -40,7 +42,8 @@ static void on_child(struct master *m)
 
     while ((pid = wait4(-1, &status, WNOHANG, &m->usage)) > 0)
         if (!pools_reaped(m, pid, status) && !services_reaped(m, pid, status) &&
-            !start_reaped(m, pid, status) && !reload_reaped(m, pid, status))
+            !start_reaped(m, pid, status) && !reload_reaped(m, pid, status) &&
+            !upgrade_reaped(m, pid, status))
             log_debug("process %d ended: %s", (int)pid, status_text(status));
 }
 
@@ -102,6 +105,16 @@ static void on_reopen(struct master *m)
     pools_signal(m, SIGUSR1);
 }
 
+static void on_upgrade(struct master *m)
+{
+    struct buf report = BUF_HEAP;
+
+    if (!upgrade(m, false, &report))
+        log_error("upgrade: %.*s", (int)strcspn(buf_text(&report), "\n"),
+                  buf_text(&report));
+    buf_done(&report);
+}
+
 /* A second one does not wait any longer. */
 static void on_terminate(struct master *m)
 {
@@ -122,8 +135,8 @@ static const struct {
     { SIGCHLD, "CHLD", on_child },   { SIGHUP, "HUP", on_reload },
     { SIGTTIN, "TTIN", on_more },    { SIGTTOU, "TTOU", on_fewer },
     { SIGUSR1, "USR1", on_reopen },  { SIGTERM, "TERM", on_terminate },
-    { SIGINT, "INT", on_quick },     { SIGQUIT, "QUIT", on_quick },
-    { SIGWINCH, "WINCH", on_winch },
+    { SIGUSR2, "USR2", on_upgrade }, { SIGINT, "INT", on_quick },
+    { SIGQUIT, "QUIT", on_quick },   { SIGWINCH, "WINCH", on_winch },
 };
 #define SIGNAL_COUNT (sizeof(signals) / sizeof(signals[0]))
 
@@ -138,6 +151,10 @@ static void on_signal(struct watch *watch, uint32_t events)
         for (size_t i = 0; i < SIGNAL_COUNT; i++) {
             if (signals[i].number != (int)info.ssi_signo)
                 continue;
+            /* The service manager means all of the service, whoever is its main process.
+             */
+            if (info.ssi_signo == SIGTERM && info.ssi_pid == 1 && m->manager.fd >= 0)
+                upgrade_stop_other(m);
             if (info.ssi_signo != SIGCHLD)
                 log_info("signal %s", signals[i].name);
             signals[i].act(m);
@@ -232,6 +249,8 @@ void master_init(struct master *m, struct options *options, size_t slots)
     *m =
         (struct master){ .options = options, .pid = getpid(), .awake_since = clock_ms() };
     m->now = m->awake_since;
+    m->manager.fd = -1;
+    m->upgrade.link.fd = m->upgrade.check_output = -1;
     m->oom_kills = autopsy_oom_kills();
     m->note =
         mmap(NULL, NOTE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -254,6 +273,7 @@ void master_init(struct master *m, struct options *options, size_t slots)
 void master_done(struct master *m)
 {
     control_close(m);
+    notify_done(m);
     listeners_close(&m->listeners);
     close(m->signals.fd);
     close(m->notify_fd);
@@ -266,4 +286,5 @@ void master_done(struct master *m)
     if (m->pid_file)
         unlink(m->pid_file);
     free(m->pid_file);
+    upgrade_done(m); /* last: whoever comes after takes those names when the link ends */
 }

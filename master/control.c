@@ -9,6 +9,7 @@
 #include "master/master.h"
 #include "master/operate.h"
 #include "master/status.h"
+#include "master/upgrade.h"
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
@@ -75,6 +76,16 @@ static bool run_stop(struct master *m, char *const words[], struct buf *text,
     stop_begin(m, words[1] != NULL);
     buf_adds(text, "stopping\n");
     return true;
+}
+
+static bool run_upgrade(struct master *m, char *const words[], struct buf *text,
+                        cJSON *answer)
+{
+    cJSON *data = cJSON_AddObjectToObject(answer, "data");
+
+    cJSON_AddNumberToObject(data, "pid", m->pid);
+    event_note(EVENT_MASTER, "an upgrade, asked for by %s", control_who(m));
+    return upgrade(m, words[1] && strcmp(words[1], "--complete") == 0, text);
 }
 
 static const char *const origins[] = {
@@ -146,6 +157,9 @@ static const struct command commands[] = {
     { .words = "log-level <level>", .run = operate_log_level },
     { .words = "stop", .run = run_stop },
     { .words = "stop --quick", .run = run_stop },
+    { .words = "upgrade", .run = run_upgrade },
+    { .words = "upgrade --wait", .run = run_upgrade }, /* by asking, see ctl_upgrade.c */
+    { .words = "upgrade --complete", .run = run_upgrade },
     { .words = "show config", .run = run_show_config },
     { .words = "show events", .run = operate_show_events },
     { .words = "show listeners", .run = operate_show_listeners },
@@ -435,11 +449,24 @@ static int bind_socket(const char *path)
     return rc < 0 ? -error : fd;
 }
 
+/* Beside the master of before there is a second one. */
+static char *own_path(const struct master *m)
+{
+    char *path = control_path(m->options, &m->services.data, m->services.is_used);
+    struct buf second = BUF_HEAP;
+
+    if (!upgrade_is_second(m))
+        return path;
+    buf_addf(&second, "%s.2", path);
+    free(path);
+    return second.data;
+}
+
 bool control_open(struct master *m, struct buf *error)
 {
     struct control *control = calloc(1, sizeof(*control));
 
-    m->control_path = control_path(m->options, &m->services.data, m->services.is_used);
+    m->control_path = own_path(m);
     int fd = control ? bind_socket(m->control_path) : -ENOMEM;
     if (fd < 0) {
         buf_addf(error, "cannot open the control socket %s: %s; see server.control",
@@ -477,7 +504,7 @@ void control_moved(struct master *m)
 {
     if (!m->control)
         return;
-    char *path = control_path(m->options, &m->services.data, m->services.is_used);
+    char *path = own_path(m);
     if (strcmp(path, m->control_path) != 0 && rename(m->control_path, path) == 0) {
         free(m->control_path);
         m->control_path = path;

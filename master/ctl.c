@@ -4,6 +4,7 @@
 #include "master/ctl.h"
 #include "common/buf.h"
 #include "common/conf.h"
+#include "master/ctl_upgrade.h"
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <pwd.h>
@@ -156,6 +157,19 @@ static uint64_t watch_interval(const char *const *words)
     return every_ms < 100 ? 100 : every_ms;
 }
 
+/* An upgrade outlives the connection that began it: it is waited for by asking. */
+static int wait_for_upgrade(const char *socket_path, const char *const *words,
+                            const cJSON *answer)
+{
+    const cJSON *data = cJSON_GetObjectItemCaseSensitive(answer, "data");
+    const cJSON *pid = cJSON_GetObjectItemCaseSensitive(data, "pid");
+
+    if (strcmp(words[0], "upgrade") != 0 || !words[1])
+        return CTL_DONE;
+    return ctl_upgrade_wait(socket_path, cJSON_IsNumber(pid) ? pid->valueint : 0,
+                            strcmp(words[1], "--complete") == 0);
+}
+
 int ctl_run(const char *socket_path, const char *const *words, bool as_json)
 {
     uint64_t every_ms = watch_interval(words);
@@ -168,6 +182,8 @@ int ctl_run(const char *socket_path, const char *const *words, bool as_json)
         fprintf(stderr, "forkmark ctl: %s\n", buf_text(&error));
     buf_done(&error);
     int status = answer ? show(answer, as_json) : CTL_NO_MASTER;
+    if (status == CTL_DONE)
+        status = wait_for_upgrade(socket_path, words, answer);
     cJSON_Delete(answer);
     return status;
 }

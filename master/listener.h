@@ -3,7 +3,12 @@
  *
  * Addresses are written "0.0.0.0:7860", "[::]:7860", "*:7860", "localhost:7860",
  * "127.0.0.1" (then with server.port) or "unix:/path?mode=0660". Names are not
- * resolved: the master does not wait for a name server.
+ * resolved: the master does not wait for a name server. "[::]" alone serves IPv4 as
+ * well, beside an IPv4 address of the same port it does not; "[::]:7860?v6only=1" (or
+ * 0) says it outright.
+ *
+ * Some sockets come from elsewhere: the service manager passes its own, which then take
+ * the place of server.bind, and a master that is replaced leaves its to its successor.
  */
 #ifndef FORKMARK_MASTER_LISTENER_H
 #define FORKMARK_MASTER_LISTENER_H
@@ -11,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 struct buf;
@@ -25,18 +31,35 @@ struct address {
         struct sockaddr_un un;
     } as;
     socklen_t length;
-    unsigned mode;  /* of a Unix socket */
-    char text[128]; /* as written, for messages */
+    unsigned mode;    /* of a Unix socket */
+    int v6only;       /* of an IPv6 socket; -1: not said */
+    bool is_managers; /* the service manager's, which goes on listening without us */
+    dev_t device;     /* of a Unix socket's file, so that nobody else's is removed */
+    ino_t inode;      /* 0: it has none */
+    char text[128];   /* as written, for messages */
 };
 
 struct listeners {
     int fds[LISTENERS_MAX];
     struct address addresses[LISTENERS_MAX];
     size_t count;
+    bool has_tls; /* those of TCP speak HTTPS */
 };
 
 /* False with the reason in `error`. */
 bool address_parse(const char *text, int port, struct address *ret, struct buf *error);
+
+/*
+ * Takes over what this process was started with: LISTEN_FDS of a service manager
+ * (sd_listen_fds(3)), and LISTENERS_VARIABLE of the master before. Both variables are
+ * taken away. False with the reason: something else than a listening stream socket.
+ */
+#define LISTENERS_VARIABLE "FORKMARK_SOCKETS"
+bool listeners_adopt(struct buf *error);
+/* The value of LISTENERS_VARIABLE for a successor, which must inherit the descriptors. */
+void listeners_hand_over(const struct listeners *listeners, struct buf *out);
+/* Closes those of the master before that nobody wanted; their names stay. */
+void listeners_drop_unused(const struct listeners *used);
 
 /* Binds all of server.bind, or none. Nobody can connect before listeners_start(). */
 bool listeners_open(struct listeners *listeners, const struct options *options,
@@ -49,6 +72,10 @@ bool listeners_start(struct listeners *listeners, int backlog, struct buf *error
  */
 void listeners_shut(struct listeners *listeners);
 void listeners_close(struct listeners *listeners);
+/* Closes them here, while another master goes on with them. */
+void listeners_leave(struct listeners *listeners);
+/* Modes of Unix sockets as the options have them now. */
+void listeners_set_modes(const struct listeners *listeners);
 
 /*
  * For a reload: the sockets of `options`, those that `now` has already taken over from

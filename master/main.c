@@ -19,6 +19,8 @@
 #include "master/health.h"
 #include "master/serve.h"
 #include "master/title.h"
+#include "master/tls_files.h"
+#include "master/upgrade.h"
 #include "master/work.h"
 #include "sql/migrate.h"
 #include <stdio.h>
@@ -91,6 +93,20 @@ static int check_running(struct setup *setup)
     return is_healthy ? 0 : 1;
 }
 
+static bool check_tls(struct options *options)
+{
+    struct buf error = BUF_HEAP;
+    bool is_fine = tls_files_read(options, &error);
+
+    if (is_fine && !tls_files_check(options, &error)) {
+        buf_addc(&error, '\n');
+        is_fine = false;
+    }
+    fputs(buf_text(&error), stderr);
+    buf_done(&error);
+    return is_fine;
+}
+
 static int run_check(const struct arguments *arguments)
 {
     struct buf text = BUF_HEAP;
@@ -112,6 +128,7 @@ static int run_check(const struct arguments *arguments)
     setup_check_pools(&setup);
     bool is_fine = exec_functions_check(setup.options, &text);
     fputs(buf_text(&text), stderr);
+    is_fine &= check_tls(setup.options);
     is_fine &= !arguments->services || check_services(&setup);
     if (arguments->show)
         print_values(setup.options);
@@ -272,8 +289,9 @@ static const struct command commands[] = {
           "the data folder's owner, the user `forkmark` if there is one, or `nobody`.\n\n"
           "Signals: HUP reads the configuration again, TTIN and TTOU are one worker "
           "more\n"
-          "and less, USR1 reopens the logs, WINCH drains the workers, TERM stops\n"
-          "gracefully, INT and QUIT quickly.",
+          "and less, USR1 reopens the logs, USR2 starts a new program on the same\n"
+          "sockets, WINCH drains the workers, TERM stops gracefully, INT and QUIT "
+          "quickly.",
       .details = "Examples:\n"
                  "  forkmark\n"
                  "  forkmark serve --set server.workers=4 --set server.port=8080\n"
@@ -324,6 +342,11 @@ static const struct command commands[] = {
           "  kill PID                the same without mercy; its stack is in the log\n"
           "  log-level LEVEL         of all processes, until the next reload\n"
           "  stop [--quick]          as TERM; --quick as QUIT\n"
+          "  upgrade [--wait]        as USR2: the program as it is on the disk now, "
+          "beside\n"
+          "                          this one or in its place\n"
+          "  upgrade --complete      beside: this one ends when the new one serves; "
+          "waits\n"
           "  show config             each value and where it comes from\n"
           "  show events             starts, deaths, reloads, scalings, and why\n"
           "  show listeners          addresses, and the connections that wait there\n"
@@ -361,6 +384,7 @@ int main(int argc, char **argv)
     static struct arguments arguments; /* a reload reads them again */
 
     argv = title_init(argc, argv);
+    upgrade_init(argv);
     cli_parse(commands, sizeof(commands) / sizeof(commands[0]), argc, argv, &arguments);
     return arguments.command->run(&arguments);
 }

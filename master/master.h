@@ -14,6 +14,7 @@
 #include "common/scoreboard.h"
 #include "master/account.h"
 #include "master/listener.h"
+#include "master/notify.h"
 #include "master/pool.h"
 #include "master/services.h"
 #include <stdbool.h>
@@ -75,6 +76,26 @@ struct reload {
     int64_t failed_unix;
 };
 
+/* See upgrade.h. */
+struct upgrade {
+    /* Of the old master: */
+    pid_t successor; /* 0: none */
+    bool successor_serves;
+    bool has_handed_over; /* the new one is the service */
+    bool completes;       /* this master ends when the other one serves */
+    char version[32];     /* the other's */
+    pid_t check; /* in place: the new program reads the configuration; 0: not now */
+    int check_output;
+    uint64_t check_deadline;
+    /* Of the new one: */
+    pid_t former; /* 0: none, or it has gone */
+    bool has_told_ready;
+    /* Of both: */
+    struct watch link; /* to the other; fd -1: none */
+    struct buf in;
+    char *failure; /* of the last attempt; NULL: none */
+};
+
 struct master {
     const struct conf_input *input; /* what a reload reads again */
     struct options *options;
@@ -90,9 +111,11 @@ struct master {
 
     struct listeners listeners;
     struct reload reload;
-    struct rusage usage; /* of the child that on_child() has just reaped */
-    uint64_t oom_kills;  /* of the control group, as far as it is known */
-    char *note;          /* shared with short-lived children: what they have to say */
+    struct upgrade upgrade;
+    struct notify manager; /* systemd, as a rule */
+    struct rusage usage;   /* of the child that on_child() has just reaped */
+    uint64_t oom_kills;    /* of the control group, as far as it is known */
+    char *note;            /* shared with short-lived children: what they have to say */
     struct services services;
     bool embedded[SERVICE_COUNT];
     struct control *control;
@@ -133,6 +156,9 @@ uint64_t watch_turn(struct master *m);
 void watch_note_lateness(struct master *m); /* at the start of each turn */
 /* The child of that slot leaves its stack in the log, then it ends. */
 void watch_kill(struct master *m, size_t index, const char *why, bool is_stopped);
+/* How long the child has been silent, counted from when the master was awake to notice.
+ */
+uint64_t watch_silence(const struct master *m, size_t index);
 
 /* stop.c */
 void stop_begin(struct master *m, bool quick);

@@ -177,6 +177,14 @@ int pool_ready(const struct master *m, const struct pool *pool)
     return census.total - census.starting;
 }
 
+bool pools_serve(const struct master *m)
+{
+    for (size_t i = 0; i < m->pool_count; i++)
+        if (!m->pools[i].is_removed && pool_ready(m, &m->pools[i]) < m->pools[i].wanted)
+            return false;
+    return true;
+}
+
 /* The lowest number no child of the pool has, draining ones included. */
 static int free_number(const struct master *m, const struct pool *pool)
 {
@@ -256,6 +264,35 @@ static struct child *start_child(struct master *m, struct pool *pool, unsigned g
 struct child *pool_start_proof(struct master *m, struct pool *pool, unsigned generation)
 {
     return start_child(m, pool, generation, true);
+}
+
+struct child *pool_inherit(struct master *m, struct pool *pool, pid_t pid, int number,
+                           const char *rq_name)
+{
+    int slot = board_take(m->board, pool->role->board, number, pool->name);
+
+    if (slot < 0)
+        return NULL;
+    struct board_slot *of_child = board_slot(m->board, (size_t)slot);
+    snprintf(of_child->rq_name, sizeof(of_child->rq_name), "%s", rq_name);
+    of_child->pid = pid;
+    board_set_state(of_child, BOARD_READY);
+    m->children[slot] = (struct child){
+        .pid = pid,
+        .pool = pool,
+        .generation = pool->generation - 1,
+        .was_ready = true,
+        .is_inherited = true,
+    };
+    return &m->children[slot];
+}
+
+void pool_leave_orphan(struct pool *pool, const char *rq_name)
+{
+    struct orphaned orphan = { .has_overrun = false };
+
+    snprintf(orphan.rq_name, sizeof(orphan.rq_name), "%s", rq_name);
+    orphan_add(pool, &orphan);
 }
 
 /*

@@ -65,6 +65,7 @@ struct child {
     bool was_ready;
     bool is_draining;
     bool is_proof;      /* belongs to nobody yet: a reload's first, see reload.c */
+    bool is_inherited;  /* of the former program, see upgrade.h: its slot tells nothing */
     bool is_worn;       /* replaced like one of an older generation */
     const char *why;    /* it was told to end; NULL: it was not */
     bool is_operators;  /* an operator's wish: `ctl drain`, `ctl kill` */
@@ -103,6 +104,8 @@ int pool_take_back(struct master *m, struct pool *pool);
 const char *pool_path(const struct pool *pool);
 int pool_running(const struct master *m, const struct pool *pool); /* not draining */
 int pool_ready(const struct master *m, const struct pool *pool);
+/* Whether every pool has as many ready children as are wanted. */
+bool pools_serve(const struct master *m);
 
 uint64_t pools_turn(struct master *m);
 /* Whether it was a child of a pool. */
@@ -122,6 +125,11 @@ void child_drain(struct master *m, struct child *child, const char *why);
 /* It was told to, or its pool says so: no death, and no error. */
 bool child_ended_on_purpose(const struct child *child, int status);
 
+/* A child that runs already becomes the pool's, as one of an older generation. */
+struct child *pool_inherit(struct master *m, struct pool *pool, pid_t pid, int number,
+                           const char *rq_name); /* NULL: no slot is free */
+/* It died before it could become one: its job goes to the next of the pool. */
+void pool_leave_orphan(struct pool *pool, const char *rq_name);
 /* One more child, with the options of the reload under way; NULL: not possible. */
 struct child *pool_start_proof(struct master *m, struct pool *pool, unsigned generation);
 /* Children of a generation that is not the pool's: what a roll has yet to replace. */

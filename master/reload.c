@@ -19,6 +19,7 @@
 #include "master/control.h"
 #include "master/events.h"
 #include "master/master.h"
+#include "master/tls_files.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,21 @@ static void compare_rows(struct reload *r, const struct options *old)
     }
     r->needs_migration = is_changed(old, r->next, "database.url") ||
                          is_changed(old, r->next, "database.migrate_url");
+}
+
+/* Renewed in the same files, as a rule. */
+static void compare_certificate(struct reload *r, const struct options *old)
+{
+    const char *was = old->server.tls_certificate_text;
+    const char *is = r->next->server.tls_certificate_text;
+    const char *key_was = old->server.tls_key_text;
+    const char *key_is = r->next->server.tls_key_text;
+
+    if (!was || !is || (strcmp(was, is) == 0 && strcmp(key_was, key_is) == 0))
+        return;
+    buf_addf(&r->report, "server.tls_certificate: another certificate in %s (%s)\n",
+             r->next->server.tls_certificate, effects[CONF_NEW_WORKERS]);
+    r->needs_children = true;
 }
 
 /* Commands that cannot run are no reason to refuse the rest, but one to speak up. */
@@ -254,6 +270,7 @@ static void commit(struct master *m)
     if (r->next) {
         r->former_listeners = m->listeners;
         m->listeners = r->next_listeners;
+        listeners_set_modes(&m->listeners);
         r->former = old;
         take_options(m, r->next);
         pools_configure(m, old);
@@ -420,6 +437,19 @@ static void start_proof(struct master *m)
         fail(m, "no process can be started to try the new configuration\n");
 }
 
+/* The option a reason begins with ("redis.url: ..."), or NULL. */
+static const char *option_of(const char *reason)
+{
+    static char path[64];
+    size_t length = strcspn(reason, ":");
+
+    if (length >= sizeof(path))
+        return NULL;
+    memcpy(path, reason, length);
+    path[length] = '\0';
+    return conf_find(path) ? path : NULL;
+}
+
 bool reload_reaped(struct master *m, pid_t pid, int status)
 {
     struct reload *r = &m->reload;
@@ -434,21 +464,8 @@ bool reload_reaped(struct master *m, pid_t pid, int status)
                 *r->next->database.migrate_url ? "database.migrate_url" : "database.url",
                 m->note);
     else
-        fail_at(m, NULL, *m->note ? m->note : status_text(status));
+        fail_at(m, option_of(m->note), *m->note ? m->note : status_text(status));
     return true;
-}
-
-/* The option a reason begins with ("redis.url: ..."), or NULL. */
-static const char *option_of(const char *reason)
-{
-    static char path[64];
-    size_t length = strcspn(reason, ":");
-
-    if (length >= sizeof(path))
-        return NULL;
-    memcpy(path, reason, length);
-    path[length] = '\0';
-    return conf_find(path) ? path : NULL;
 }
 
 static const char *why_died(struct master *m, const struct child *child, int status)
@@ -576,6 +593,7 @@ static bool bind_new(struct master *m)
     struct buf error = BUF_HEAP;
 
     r->next_listeners = m->listeners;
+    r->next_listeners.has_tls = *r->next->server.tls_certificate != '\0';
     r->former_listeners_are_same = !is_port && !is_bind;
     if (r->former_listeners_are_same)
         return true;
@@ -612,11 +630,16 @@ bool reload(struct master *m, struct buf *report)
 
     if (!may_begin(m, report, &will))
         return will;
+    notify_reloading(m);
     clear(m);
     m->now = clock_ms();
     bring_back(m);
     r->next = options_load_in_child(m->input, &errors);
     if (r->next && !account_check_pools(r->next, &m->account, &errors)) {
+        options_free(r->next);
+        r->next = NULL;
+    }
+    if (r->next && !tls_files_read(r->next, &errors)) {
         options_free(r->next);
         r->next = NULL;
     }
@@ -628,6 +651,7 @@ bool reload(struct master *m, struct buf *report)
         fail(m, buf_text(&errors));
     } else {
         compare_rows(r, m->options);
+        compare_certificate(r, m->options);
         compare_functions(r, m->options);
         compare_pools(r, m->options);
         if (r->report.length == 0) {
@@ -663,6 +687,7 @@ bool reload_restart(struct master *m, struct buf *report)
                                                      : "the server is starting\n");
         return false;
     }
+    notify_reloading(m);
     clear(m);
     m->now = clock_ms();
     r->is_restart = true;

@@ -9,6 +9,8 @@
 #include "master/control.h"
 #include "master/master.h"
 #include "master/title.h"
+#include "master/tls_files.h"
+#include "master/upgrade.h"
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -26,6 +28,7 @@ _Noreturn static void end_with(const struct buf *errors)
 {
     fprintf(stderr, "%s%s", buf_text(errors),
             errors->length > 0 && errors->data[errors->length - 1] == '\n' ? "" : "\n");
+    upgrade_tell_failure(buf_text(errors));
     exit(1);
 }
 
@@ -155,10 +158,13 @@ static pid_t pid_in(const char *path)
 }
 
 /* One that a killed master left names nobody, and is written over. */
-static void write_pid_file(struct master *m, const char *path)
+static void write_pid_file(struct master *m, const char *configured)
 {
-    if (!*path)
+    char path[PATH_MAX];
+
+    if (!*configured)
         return;
+    snprintf(path, sizeof(path), "%s%s", configured, upgrade_is_second(m) ? ".2" : "");
     pid_t other = pid_in(path);
     if (other)
         fatal("server.pid_file: %s names process %d, which runs; stop that server, or "
@@ -177,13 +183,19 @@ static void open_all(struct master *m, struct setup *setup)
 
     m->account = setup->account;
     memcpy(m->embedded, setup->embedded, sizeof(m->embedded));
+    upgrade_open(m);
     if (!services_open(&m->services, m->options, &m->account, &setup->data,
                        setup->embedded, &error))
         fatal("%s", buf_text(&error));
+    upgrade_take_services(m);
     setup->data = m->services.data; /* it knows its full path now */
     setup_complete(setup);
-    if (!listeners_open(&m->listeners, m->options, &error) || !control_open(m, &error))
+    if (!tls_files_read(m->options, &error))
+        fatal("%.*s", (int)strcspn(buf_text(&error), "\n"), buf_text(&error));
+    if (!listeners_adopt(&error) || !listeners_open(&m->listeners, m->options, &error) ||
+        !control_open(m, &error))
         fatal("%s", buf_text(&error));
+    listeners_drop_unused(&m->listeners);
     write_pid_file(m, m->options->server.pid_file);
     if (!budget_files(m->options, &error))
         log_warn("%s", buf_text(&error));
@@ -195,6 +207,8 @@ int serve(const struct conf_input *input)
     static struct master master; /* found by the leak checker in every child */
     struct setup setup;
 
+    upgrade_adopt();
+    log_on_fatal(upgrade_tell_failure);
     setup_load(input, &setup);
     setup_choose(&setup);
     setup_check_pools(&setup);
@@ -208,6 +222,7 @@ int serve(const struct conf_input *input)
     exec_functions_warn(setup.options);
     master_init(&master, setup.options, slots_for(setup.options));
     master.input = input;
+    notify_open(&master);
     open_all(&master, &setup);
     title_set("forkmark: master");
 

@@ -9,14 +9,16 @@
 #include "jobs/redis_check.h"
 #include "master/events.h"
 #include "master/master.h"
+#include "master/upgrade.h"
 #include <sys/wait.h>
 
 /* The database may come up after this server: wait so long for it. */
 #define PATIENCE_MS    30000
 #define RETRY_EVERY_MS 1000
 
-static void give_up(struct master *m)
+static void give_up(struct master *m, const char *reason)
 {
+    upgrade_tell_failure(reason);
     m->exit_status = 1;
     stop_begin(m, true);
 }
@@ -34,12 +36,13 @@ static void start_serving(struct master *m)
     if (listeners_start(&m->listeners, (int)m->options->server.backlog, &error)) {
         m->phase = PHASE_SERVING;
         pools_configure(m, NULL);
+        upgrade_take_children(m);
         /* Whether its Redis keeps jobs: a matter of warnings, nobody waits for it. */
         if (spawn_short(m, "check", m->options, check_redis) < 0)
             log_warn("the queue's Redis could not be looked at");
     } else {
         log_error("%s", buf_text(&error));
-        give_up(m);
+        give_up(m, buf_text(&error));
     }
     buf_done(&error);
 }
@@ -49,7 +52,7 @@ static void database_away(struct master *m)
     if (m->now - m->migration_since > PATIENCE_MS) {
         log_error("no PostgreSQL answers after %d s; see database.url (DATABASE_URL)",
                   PATIENCE_MS / 1000);
-        give_up(m);
+        give_up(m, "no PostgreSQL answers");
         return;
     }
     if (!m->migration_was_away)
@@ -73,7 +76,7 @@ bool start_reaped(struct master *m, pid_t pid, int status)
     } else {
         log_error("the database cannot be used: %s",
                   *m->note ? m->note : status_text(status));
-        give_up(m);
+        give_up(m, *m->note ? m->note : "the database cannot be used");
     }
     return true;
 }

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/master.h"
+#include "master/upgrade.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -186,6 +187,21 @@ static void add_reload(cJSON *status, struct master *m)
                             (double)(clock_unix() - m->reload.failed_unix));
 }
 
+static void add_upgrade(cJSON *status, struct master *m)
+{
+    const struct upgrade *upgrade = &m->upgrade;
+    cJSON *row = cJSON_AddObjectToObject(status, "upgrade");
+
+    cJSON_AddStringToObject(row, "stage", upgrade_stage(m));
+    if (upgrade->successor || upgrade->former)
+        cJSON_AddNumberToObject(
+            row, "other", upgrade->successor ? upgrade->successor : upgrade->former);
+    if (upgrade->successor)
+        cJSON_AddStringToObject(row, "version", upgrade->version);
+    if (upgrade->failure)
+        cJSON_AddStringToObject(row, "failure", upgrade->failure);
+}
+
 cJSON *status_json(struct master *m)
 {
     cJSON *status = cJSON_CreateObject();
@@ -213,6 +229,7 @@ cJSON *status_json(struct master *m)
     if (log_get_level() != (enum log_level)m->options->log.level)
         cJSON_AddStringToObject(status, "log_level", log_level_text(log_get_level()));
     add_reload(status, m);
+    add_upgrade(status, m);
     add_services(status, m);
     cJSON *pools = cJSON_AddArrayToObject(status, "pools");
     for (size_t i = 0; i < m->pool_count; i++)
@@ -331,6 +348,21 @@ static void add_reload_text(const cJSON *reload, struct buf *out)
              failure[strlen(failure) - 1] == '\n' ? "" : "\n");
 }
 
+static void add_upgrade_text(const cJSON *upgrade, struct buf *out)
+{
+    const char *failure = text(upgrade, "failure");
+
+    if (*text(upgrade, "stage"))
+        buf_addf(out, "upgrade: %s", text(upgrade, "stage"));
+    if (number(upgrade, "other") > 0)
+        buf_addf(out, " (pid %.0f%s%s)", number(upgrade, "other"),
+                 *text(upgrade, "version") ? ", version " : "", text(upgrade, "version"));
+    if (*text(upgrade, "stage"))
+        buf_addc(out, '\n');
+    if (*failure)
+        buf_addf(out, "the last upgrade failed: %s\n", failure);
+}
+
 void status_text_tree(const cJSON *status, struct buf *out)
 {
     const cJSON *row;
@@ -347,6 +379,7 @@ void status_text_tree(const cJSON *status, struct buf *out)
         buf_addf(out, "the log's level is %s until the next reload\n",
                  text(status, "log_level"));
     add_reload_text(cJSON_GetObjectItemCaseSensitive(status, "reload"), out);
+    add_upgrade_text(cJSON_GetObjectItemCaseSensitive(status, "upgrade"), out);
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(status, "services"))
     {
         buf_addf(out, "├─ %-24s pid %-7.0f %s\n", text(row, "name"), number(row, "pid"),

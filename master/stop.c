@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "master/events.h"
 #include "master/master.h"
+#include "master/upgrade.h"
 #include <signal.h>
 
 /* Long enough for a worker to accept what had already connected. */
@@ -55,10 +56,12 @@ void stop_begin(struct master *m, bool quick)
     log_info("stopping%s: %zu children", quick ? " quickly" : "", pools_left(m));
     event_note(EVENT_MASTER, "stopping%s: %zu children", quick ? " quickly" : "",
                pools_left(m));
+    upgrade_hand_over(m);
+    notify_stopping(m);
     reload_abort(m, "the server is stopping\n");
     if (m->migration)
         kill(m->migration, SIGKILL); /* its transaction is rolled back */
-    if (m->phase == PHASE_SERVING)
+    if (m->phase == PHASE_SERVING && !upgrade_shares_sockets(m))
         listeners_shut(&m->listeners);
     m->phase = PHASE_STOPPING;
     board_shared(m->board)->is_stopping = 1; /* before anyone is told to drain */
@@ -80,7 +83,10 @@ uint64_t stop_turn(struct master *m)
     if (m->stop == STOP_DRAIN) {
         if (pools_left(m) > 0 || m->migration)
             return NEVER; /* pools_turn() kills those whose time is over */
-        listeners_close(&m->listeners);
+        if (upgrade_shares_sockets(m))
+            listeners_leave(&m->listeners);
+        else
+            listeners_close(&m->listeners);
         m->stop = STOP_SERVICES;
     }
     uint64_t next = services_stop(m);

@@ -38,7 +38,7 @@ static char **copy_texts(char **texts, size_t count)
 
 char **title_init(int argc, char **argv)
 {
-    static char **arguments; /* kept for good */
+    static char **arguments, **variables; /* kept for good, whatever is unset */
     char *end = argv[0];
     size_t count = 0;
 
@@ -47,7 +47,11 @@ char **title_init(int argc, char **argv)
     for (; environ[count]; count++)
         end = extend(end, environ[count]);
     arguments = copy_texts(argv, (size_t)argc);
-    environ = copy_texts(environ, count);
+    variables = copy_texts(environ, count);
+    environ = calloc(count + 1, sizeof(*environ));
+    if (!environ)
+        fatal("out of memory for arguments and environment");
+    memcpy(environ, variables, count * sizeof(*environ));
     area.start = argv[0];
     area.room = (size_t)(end - argv[0]);
     return arguments;

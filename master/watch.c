@@ -63,10 +63,12 @@ void watch_kill(struct master *m, size_t index, const char *why, bool is_stopped
     autopsy_ask(child->pid, is_stopped);
 }
 
-/* How long it has been silent, counted from when the master was awake to notice. */
-static uint64_t silence(const struct master *m, const struct board_slot *slot)
+uint64_t watch_silence(const struct master *m, size_t index)
 {
-    uint64_t beat = slot->count.beat_ms;
+    uint64_t beat = board_slot(m->board, index)->count.beat_ms;
+
+    if (m->children[index].is_inherited)
+        return 0; /* it beats where the former program looked */
     uint64_t since = beat > m->awake_since ? beat : m->awake_since;
 
     return m->now > since ? m->now - since : 0;
@@ -75,9 +77,8 @@ static uint64_t silence(const struct master *m, const struct board_slot *slot)
 /* True: it has been silent too long, and was given up. */
 static bool look_at_silence(struct master *m, size_t index)
 {
-    const struct board_slot *slot = board_slot(m->board, index);
     struct child *child = &m->children[index];
-    uint64_t silent = silence(m, slot);
+    uint64_t silent = watch_silence(m, index);
     struct vital now = { 0 };
 
     if (silent < LOOK_EVERY_MS) {
@@ -163,7 +164,8 @@ uint64_t watch_turn(struct master *m)
     if (wants_memory)
         memory_at = m->now + MEMORY_EVERY_MS;
     for (size_t i = 0; i < board_slots(m->board); i++) {
-        if (!m->children[i].pid || m->children[i].was_killed)
+        if (!m->children[i].pid || m->children[i].was_killed ||
+            m->children[i].is_inherited)
             continue;
         if (!look_at_silence(m, i))
             look_at_job(m, i);

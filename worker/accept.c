@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/task.h"
+#include "worker/greeting.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -26,7 +27,8 @@
 
 struct accept {
     struct server *server;
-    uv_poll_t *polls; /* one for each listening socket */
+    struct greeting *greeting; /* NULL: server.proxy_protocol is off */
+    uv_poll_t *polls;          /* one for each listening socket */
     size_t count;
     uv_timer_t timer;     /* ends a deferral, or the wait for descriptors */
     uint64_t accepted_ms; /* clock_ms() of the last one */
@@ -95,7 +97,7 @@ static bool is_full(const struct accept *accept)
 {
     const struct server *server = accept->server;
 
-    return http_connections(server->http) >=
+    return http_connections(server->http) + greeting_count(accept->greeting) >=
            (size_t)server->options->server.worker_connections;
 }
 
@@ -103,6 +105,17 @@ static void set_accepting(struct accept *accept, bool on)
 {
     atomic_store_explicit(&accept->server->slot->count.accepting, on ? 1 : 0,
                           memory_order_relaxed);
+}
+
+static void take(struct accept *accept, int fd, const struct sockaddr *peer,
+                 socklen_t length)
+{
+    struct http *http = accept->server->http;
+
+    if (greeting_expects(accept->greeting, peer))
+        greeting_add(accept->greeting, fd, peer, length);
+    else if (!http_add(http, fd, peer, length, http_is_tls(http, peer)))
+        log_warn("a connection could not be taken over: %s", strerror(errno));
 }
 
 /* One connection. 0, -EAGAIN when none waits, or another negative errno. */
@@ -124,8 +137,7 @@ static int accept_one(struct accept *accept, int listener)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     }
     accept->accepted_ms = clock_ms();
-    if (!http_add(accept->server->http, fd, (struct sockaddr *)&address, length))
-        log_warn("a connection could not be taken over: %s", strerror(errno));
+    take(accept, fd, (struct sockaddr *)&address, length);
     atomic_fetch_add_explicit(&accept->server->slot->count.accepted, 1,
                               memory_order_relaxed);
     return 0;
@@ -234,9 +246,15 @@ struct accept *accept_new(struct server *server)
         polls[i].data = accept;
     }
     http_on_close(server->http, on_closed, accept);
+    accept->greeting = greeting_new(server, on_closed, accept);
     set_accepting(accept, true);
     set_polling(accept, true);
     return accept;
+}
+
+size_t accept_waiting(const struct accept *accept)
+{
+    return accept ? greeting_count(accept->greeting) : 0;
 }
 
 void accept_stop(struct accept *accept)
@@ -274,6 +292,7 @@ void accept_free(struct accept *accept)
     set_accepting(accept, false);
     set_polling(accept, false);
     http_on_close(accept->server->http, NULL, NULL);
+    greeting_free(accept->greeting);
     accept->open_handles = (int)accept->count + 1;
     for (size_t i = 0; i < accept->count; i++)
         uv_close((uv_handle_t *)&accept->polls[i], handle_closed);

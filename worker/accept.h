@@ -16,6 +16,8 @@ struct accept;
 
 /* Polls the role's listening sockets. Borrows the server, whose http must stand. */
 struct accept *accept_new(struct server *server);
+/* Accepted, but not connections yet: their PROXY header is not there. */
+size_t accept_waiting(const struct accept *accept);
 /* Takes what already waits in the backlog, then listens no more. */
 void accept_stop(struct accept *accept);
 /* Stops, and closes its handles on the loop. The sockets stay open: they are the

@@ -32,8 +32,7 @@ bool client_ip_init(const struct options *options)
     return false;
 }
 
-/* The peer as text; "" for a Unix socket, which has none. */
-static const char *show_peer(const struct sockaddr *peer, char text[INET6_ADDRSTRLEN])
+const char *client_ip_text(const struct sockaddr *peer, char text[INET6_ADDRSTRLEN])
 {
     struct ip_address address;
 
@@ -79,7 +78,7 @@ void client_ip_find(struct request *req)
     char peer[INET6_ADDRSTRLEN], found[INET6_ADDRSTRLEN];
     bool is_unix = !req->peer || req->peer->sa_family == AF_UNIX;
 
-    show_peer(req->peer, peer);
+    client_ip_text(req->peer, peer);
     /* Most requests have no such header or an untrusted peer: nothing to parse. */
     const char *forwarded =
         client_ip_is_trusted(&rules, is_unix ? NULL : peer) ? forwarded_for(req) : NULL;

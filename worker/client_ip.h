@@ -9,10 +9,14 @@
 #define FORKMARK_WORKER_CLIENT_IP_H
 
 #include "worker/request.h"
+#include <netinet/in.h>
 
 /* Reads server.forwarded_allow_ips; once per process. False: an entry is no
  * address (logged). */
 bool client_ip_init(const struct options *options);
+
+/* A peer's address as text; "" for a Unix socket, which has none. */
+const char *client_ip_text(const struct sockaddr *peer, char text[INET6_ADDRSTRLEN]);
 
 /* Sets req->client_ip from req->peer and the head. Never NULL afterwards; does not
  * yield. */

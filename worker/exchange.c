@@ -49,10 +49,12 @@ struct exchange *exchange_new(struct connection *connection, const char *uri)
     struct exchange *exchange = arena_alloc(arena, sizeof(*exchange));
     struct request *req = &exchange->req;
 
+    size_t target_length = strlen(uri);
     uri = skip_authority(uri);
     size_t path_length = strcspn(uri, "?");
 
     exchange->connection = connection;
+    exchange->target_length = target_length;
     exchange->reply.file = -1;
     exchange->reply.headers_end = &exchange->reply.headers;
     req->server = http_server(connection->http);
@@ -119,6 +121,53 @@ static void read_body_length(struct exchange *exchange)
         exchange->body_length = strtoull(length, NULL, 10);
         exchange->has_body = exchange->body_length > 0;
     }
+}
+
+struct measure {
+    size_t fields, longest;
+};
+
+static enum MHD_Result measure_field(void *arg, enum MHD_ValueKind kind, const char *name,
+                                     const char *value)
+{
+    struct measure *measure = arg;
+    size_t length = strlen(name) + (value ? strlen(value) : 0) + 2;
+
+    (void)kind;
+    measure->fields++;
+    if (length > measure->longest)
+        measure->longest = length;
+    return MHD_YES;
+}
+
+static bool is_past(int64_t limit, size_t size)
+{
+    return limit > 0 && size > (size_t)limit;
+}
+
+/* True: it was answered. The connection ends with it: who sends too much is not worth
+ * the wait for the rest. */
+static bool refuse_large_head(struct exchange *exchange, const char *method)
+{
+    const struct options *options = exchange->req.server->options;
+    struct request *req = &exchange->req;
+    struct measure measure = { 0, 0 };
+    size_t line = strlen(method) + 1 + exchange->target_length + strlen(" HTTP/1.1");
+
+    if (is_past(options->server.limit_request_line, line)) {
+        reply_problem(req, HTTP_URI_TOO_LONG, "Request line too long",
+                      "request_line_too_long");
+    } else {
+        MHD_get_connection_values(req->connection, MHD_HEADER_KIND, measure_field,
+                                  &measure);
+        if (!is_past(options->server.limit_request_fields, measure.fields) &&
+            !is_past(options->server.limit_request_field_size, measure.longest))
+            return false;
+        reply_problem(req, HTTP_HEADERS_TOO_LARGE, "Request header fields too large",
+                      "header_fields_too_large");
+    }
+    exchange->reply.close = true;
+    return true;
 }
 
 static void read_head(struct exchange *exchange, const char *method, const char *protocol)
@@ -407,7 +456,7 @@ static enum MHD_Result step_head(struct exchange *exchange, const char *method,
         if (!exchange->has_body)
             return MHD_YES;
     }
-    if (answer_without_route(exchange))
+    if (refuse_large_head(exchange, method) || answer_without_route(exchange))
         return answer_before_body(exchange);
     exchange->body_limit = req->route->body_limit
                                ? req->route->body_limit

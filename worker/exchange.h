@@ -60,6 +60,7 @@ struct exchange {
     const char *method;   /* as sent */
     const char *protocol; /* "HTTP/1.1" */
     char **noted;         /* headers for access_log.c; NULL: none yet */
+    size_t target_length; /* of the request line, as it was sent */
     bool head_read, has_body;
     bool body_may_come;   /* libmicrohttpd was told to read the body */
     uint64_t body_length; /* announced, or read so far */

@@ -17,14 +17,24 @@
 #define SWEEP_MS 250
 /* A keep-alive time promised to the client is kept a little longer than promised. */
 #define KEEPALIVE_GRACE_MS 500
+/* GnuTLS' words: its own defaults without what browsers have given up. */
+static char tls_priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+
+/* One libmicrohttpd. */
+struct engine {
+    struct MHD_Daemon *daemon;
+    uv_poll_t poll; /* its epoll descriptor */
+};
+
+enum { ENGINE_PLAIN, ENGINE_TLS, ENGINE_COUNT };
 
 struct http {
     struct server *server;
-    struct MHD_Daemon *daemon;
+    struct engine engines[ENGINE_COUNT];
+    size_t engine_count;      /* 2 with TLS */
     struct connection *first; /* newest first */
     size_t count;
     size_t pending;       /* handed over; libmicrohttpd takes them up when it runs next */
-    uv_poll_t poll;       /* libmicrohttpd's epoll descriptor */
     uv_timer_t timer;     /* what MHD_get_timeout() asked for */
     uv_timer_t sweep;     /* phases that last too long */
     uv_prepare_t prepare; /* runs libmicrohttpd after resumes, before the loop waits */
@@ -91,12 +101,20 @@ static void on_timer(uv_timer_t *timer)
 /* A timer that fires earlier than asked is left alone: it looks again then. */
 static void arm_timer(struct http *http)
 {
-    MHD_UNSIGNED_LONG_LONG wait;
+    MHD_UNSIGNED_LONG_LONG wait = 0, soonest = 0;
+    bool has_any = false;
 
-    if (MHD_get_timeout(http->daemon, &wait) != MHD_YES) {
+    for (size_t i = 0; i < http->engine_count; i++) {
+        if (MHD_get_timeout(http->engines[i].daemon, &wait) != MHD_YES)
+            continue;
+        soonest = !has_any || wait < soonest ? wait : soonest;
+        has_any = true;
+    }
+    if (!has_any) {
         uv_idle_stop(&http->busy);
         return;
     }
+    wait = soonest;
     if (wait == 0) {
         uv_idle_start(&http->busy, on_busy);
         return;
@@ -112,7 +130,8 @@ static void arm_timer(struct http *http)
 static void run_daemon(struct http *http)
 {
     uv_prepare_stop(&http->prepare);
-    MHD_run(http->daemon);
+    for (size_t i = 0; i < http->engine_count; i++)
+        MHD_run(http->engines[i].daemon);
     http->pending = 0;
     arm_timer(http);
 }
@@ -290,13 +309,26 @@ static void on_sweep(uv_timer_t *timer)
 
 /* ---- public ---- */
 
-bool http_add(struct http *http, int fd, const struct sockaddr *address, socklen_t length)
+bool http_is_tls(const struct http *http, const struct sockaddr *peer)
 {
+    return http->engine_count > ENGINE_TLS && peer->sa_family != AF_UNIX;
+}
+
+bool http_can_tls(void)
+{
+    return MHD_is_feature_supported(MHD_FEATURE_TLS) == MHD_YES;
+}
+
+bool http_add(struct http *http, int fd, const struct sockaddr *address, socklen_t length,
+              bool is_tls)
+{
+    struct MHD_Daemon *daemon = http->engines[is_tls ? ENGINE_TLS : ENGINE_PLAIN].daemon;
+
     /* Version 0.9 starts the connection here, 1.0 when it runs next: counted from now
      * on either way, or a burst would pass the limit. It closes the socket when it fails.
      */
     size_t before = http->count;
-    if (MHD_add_connection(http->daemon, fd, address, length) != MHD_YES)
+    if (MHD_add_connection(daemon, fd, address, length) != MHD_YES)
         return false;
     if (http->count == before)
         http->pending++;
@@ -304,15 +336,36 @@ bool http_add(struct http *http, int fd, const struct sockaddr *address, socklen
     return true;
 }
 
-static struct MHD_Daemon *start_daemon(struct http *http)
+/* Certificate and key were read by the master, who may read them. */
+static size_t tls_options(const struct http *http, struct MHD_OptionItem items[])
 {
+    const struct options *options = http->server->options;
+    size_t count = 0;
+
+    items[count++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_CERT, 0,
+                                              options->server.tls_certificate_text };
+    items[count++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0,
+                                              options->server.tls_key_text };
+    items[count++] =
+        (struct MHD_OptionItem){ MHD_OPTION_HTTPS_PRIORITIES, 0, tls_priorities };
+    return count;
+}
+
+static struct MHD_Daemon *start_daemon(struct http *http, bool is_tls)
+{
+    struct MHD_OptionItem more[4] = { { MHD_OPTION_END, 0, NULL } };
+    unsigned tls_flag = is_tls ? MHD_USE_TLS : 0;
+
     const struct options *options = http->server->options;
     uint64_t stall = options->server.body_timeout > options->server.header_timeout
                          ? options->server.body_timeout
                          : options->server.header_timeout;
 
+    if (is_tls)
+        more[tls_options(http, more)] =
+            (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_NO_LISTEN_SOCKET |
+        tls_flag | MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_NO_LISTEN_SOCKET |
             MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_SUPPRESS_DATE_NO_CLOCK,
         0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, http,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)options->server.connection_memory,
@@ -323,27 +376,38 @@ static struct MHD_Daemon *start_daemon(struct http *http)
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, http, MHD_OPTION_URI_LOG_CALLBACK, on_uri, http,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, http,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
+}
+
+static void start_engine(struct http *http, bool is_tls)
+{
+    struct engine *engine = &http->engines[http->engine_count++];
+
+    engine->daemon = start_daemon(http, is_tls);
+    if (!engine->daemon && is_tls)
+        fatal("server.tls_certificate: libmicrohttpd does not start with it%s",
+              http_can_tls() ? "" : ": it was built without TLS");
+    const union MHD_DaemonInfo *info =
+        engine->daemon ? MHD_get_daemon_info(engine->daemon, MHD_DAEMON_INFO_EPOLL_FD)
+                       : NULL;
+    if (!info || uv_poll_init(task_loop(), &engine->poll, info->epoll_fd) != 0)
+        fatal("libmicrohttpd does not start");
+    engine->poll.data = http;
+    uv_poll_start(&engine->poll, UV_READABLE, on_epoll);
 }
 
 static void open_handles(struct http *http)
 {
     uv_loop_t *loop = task_loop();
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 
-    http->poll.data = http;
     http->timer.data = http;
     http->sweep.data = http;
     http->prepare.data = http;
     http->busy.data = http;
-    if (!info || uv_poll_init(loop, &http->poll, info->epoll_fd) != 0)
-        fatal("libmicrohttpd's epoll descriptor cannot be polled");
     uv_timer_init(loop, &http->timer);
     uv_timer_init(loop, &http->sweep);
     uv_prepare_init(loop, &http->prepare);
     uv_idle_init(loop, &http->busy);
-    uv_poll_start(&http->poll, UV_READABLE, on_epoll);
 }
 
 struct http *http_new(struct server *server)
@@ -354,9 +418,9 @@ struct http *http_new(struct server *server)
         fatal("out of memory");
     http->server = server;
     MHD_set_panic_func(on_panic, NULL);
-    http->daemon = start_daemon(http);
-    if (!http->daemon)
-        fatal("libmicrohttpd does not start");
+    start_engine(http, false);
+    if (*server->options->server.tls_certificate)
+        start_engine(http, true);
     open_handles(http);
     return http;
 }
@@ -371,14 +435,19 @@ static void handle_closed(uv_handle_t *handle)
 
 void http_free(struct http *http)
 {
-    uv_handle_t *handles[] = { (uv_handle_t *)&http->poll, (uv_handle_t *)&http->timer,
-                               (uv_handle_t *)&http->sweep, (uv_handle_t *)&http->prepare,
+    uv_handle_t *handles[] = { (uv_handle_t *)&http->timer, (uv_handle_t *)&http->sweep,
+                               (uv_handle_t *)&http->prepare,
                                (uv_handle_t *)&http->busy };
 
-    MHD_run(http->daemon);
-    uv_poll_stop(&http->poll);
-    MHD_stop_daemon(http->daemon);
-    http->open_handles = (int)(sizeof(handles) / sizeof(handles[0]));
+    http->open_handles = (int)(sizeof(handles) / sizeof(handles[0]) + http->engine_count);
+    for (size_t i = 0; i < http->engine_count; i++) {
+        struct engine *engine = &http->engines[i];
+
+        MHD_run(engine->daemon);
+        uv_poll_stop(&engine->poll);
+        MHD_stop_daemon(engine->daemon);
+        uv_close((uv_handle_t *)&engine->poll, handle_closed);
+    }
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
         uv_close(handles[i], handle_closed);
 }

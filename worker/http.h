@@ -5,6 +5,9 @@
  * of its own. Its epoll descriptor is one handle of our loop, MHD_get_timeout()
  * feeds one timer, and whoever resumes a connection says http_kick(). What happens
  * between a request's head and its answer is in exchange.h.
+ *
+ * With server.tls_certificate there are two of it, one for TLS on TCP; Unix sockets and
+ * the worker's request to itself stay plain.
  */
 #ifndef FORKMARK_WORKER_HTTP_H
 #define FORKMARK_WORKER_HTTP_H
@@ -46,9 +49,13 @@ void http_free(struct http *http);
 struct server *http_server(const struct http *http);
 size_t http_connections(const struct http *http);
 
+/* Whether connections that come over such a socket begin with TLS. */
+bool http_is_tls(const struct http *http, const struct sockaddr *peer);
+/* Whether libmicrohttpd was built with it. */
+bool http_can_tls(void);
 /* Takes an accepted, non-blocking socket over. False: it has been closed. */
-bool http_add(struct http *http, int fd, const struct sockaddr *address,
-              socklen_t length);
+bool http_add(struct http *http, int fd, const struct sockaddr *address, socklen_t length,
+              bool is_tls);
 /* Called each time a connection has gone: room for another. */
 void http_on_close(struct http *http, void (*closed)(void *arg), void *arg);
 

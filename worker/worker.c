@@ -87,7 +87,7 @@ static void on_drain_look(uv_timer_t *timer)
     struct server *server = &worker.server;
 
     (void)timer;
-    if (http_connections(server->http) == 0) {
+    if (http_connections(server->http) + accept_waiting(worker.accept) == 0) {
         task_stop_loop();
     } else if (clock_ms() >= worker.drain_until) {
         if (worker.is_cancelled) {

@@ -43,6 +43,7 @@ _forkmark_ctl() {
     restart) echo --rolling ;;
     'restart --rolling') echo --wait ;;
     stop) echo --quick ;;
+    upgrade) echo --wait --complete ;;
     scale) _forkmark_ask show pools ;;
     'scale '*' '*' --for') echo 10m 30m 1h 8h ;;
     'scale '*' '*' '*) ;;

@@ -66,6 +66,35 @@ class Process:
             return log.read()
 
 
+class Adopted:
+    """A process that nobody here has started: the same by its id."""
+
+    def __init__(self, pid, log):
+        self.pid, self.log, self.returncode = pid, log, 0
+
+    def is_running(self):
+        try:
+            with open(f"/proc/{self.pid}/stat", encoding="ascii", errors="replace") as stat:
+                return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+        except OSError:
+            return False
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def wait(self, seconds=10):
+        wait_until(lambda: not self.is_running(), seconds, f"process {self.pid} has ended")
+        return 0
+
+    def end(self, number=SIGTERM, seconds=10):
+        if self.is_running():
+            self.signal(number)
+            self.wait(seconds)
+        return 0
+
+    log_text = Process.log_text
+
+
 class Postgres:
     """One cluster; fsync off unless asked, since nothing here outlives a test."""
 

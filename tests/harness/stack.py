@@ -11,7 +11,7 @@ from contextlib import closing
 
 import requests
 
-from services import Process, wait_until
+from services import Adopted, Process, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("FORKMARK_BIN", os.path.join(ROOT, "build-asan", "forkmark"))
@@ -19,7 +19,7 @@ PASSWORD = "Passw0rd!x"
 UNDER_VALGRIND = bool(os.environ.get("FORKMARK_VALGRIND"))
 
 CONFIG = """
-server: {{ workers = {workers}; bind = [ "127.0.0.1:{port}" ]; control = "{folder}/control";
+server: {{ workers = {workers}; bind = [ {bind} ]; control = "{folder}/control";
            {server} }};
 log: {{ {log} }};
 auth: {{ secret_key = "test-secret-key"; jwt_secret = "test-jwt-secret"; bcrypt_rounds = {rounds}; }};
@@ -97,13 +97,15 @@ class Stack:
                             log='level = "debug"; access = true;', pooler=None)
         self.options.update(options)
         self.environ = {}
-        self.prefix = []  # a command that becomes forkmark, such as nsenter
+        self.binary = BINARY
+        self.prefix, self.popen = [], {}  # what starts the server; more for Popen
         self.master = None
         self.clients = []
 
     def write_config(self, **changes):
         self.options.update(changes)
-        options = {"pools": DEFAULT_POOL.format(**self.options), **self.options}
+        options = {"pools": DEFAULT_POOL.format(**self.options),
+                   "bind": f'"127.0.0.1:{self.port}"', **self.options}
         text = CONFIG.format(port=self.port, folder=self.folder, pooled=self.pooled(),
                              database=self.postgres.url(self.database),
                              redis=self.redis_server.url(), **options)
@@ -127,8 +129,8 @@ class Stack:
         prefix = ["valgrind", "-q", "--trace-children=yes", "--trace-children-skip=*postgres*,*redis*",
                   "--error-exitcode=99", "--exit-on-first-error=yes", "--num-callers=30"]
         under = prefix if UNDER_VALGRIND else []
-        self.master = Process([*under, *self.prefix, BINARY, "serve", "--config", self.config],
-                              log, env=environment)
+        self.master = Process([*under, *self.prefix, self.binary, "serve", "--config", self.config],
+                              log, env=environment, **self.popen)
         if wait:
             wait_until(self.is_ready, 60 if UNDER_VALGRIND else 20, "forkmark is ready")
         return self
@@ -142,6 +144,10 @@ class Stack:
         for client in self.clients:
             client.close()
         return self.master.end(number, seconds=40)
+
+    def follow(self, pid):
+        """Another process is the master from now on: an upgrade's."""
+        self.master = Adopted(pid, self.master.log)
 
     def reload(self, **changes):
         self.write_config(**changes)

@@ -48,7 +48,7 @@ def with_password(stack, word):
                                      f"?host={stack.postgres.folder}")
 
 
-def test_seven_bad_reloads_under_load_change_nothing(make_stack, postgres):
+def test_eight_bad_reloads_under_load_change_nothing(make_stack, postgres):
     stack = make_stack(workers=2)
     lock_a_role(stack, postgres)
     before = stack.children()
@@ -64,6 +64,8 @@ def test_seven_bad_reloads_under_load_change_nothing(make_stack, postgres):
         (lambda text: text.replace(f"127.0.0.1:{stack.port}", f"127.0.0.1:{port}"),
          f"cannot listen on 127.0.0.1:{port}", "bind ="),
         (with_password(stack, "wrong"), "password authentication failed", "locked:wrong"),
+        (lambda text: text.replace("server: {", 'server: { tls_certificate = "/nowhere.pem";'),
+         "server.tls_certificate: cannot read /nowhere.pem", "tls_certificate ="),
         # All pools together would want more connections than the server has.
         (lambda text: text.replace("database: {", "database: { pool_size = 150;"),
          "max_connections leaves", None),

@@ -28,12 +28,12 @@ class Embedded:
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
             if name in os.environ:
                 self.environment[name] = os.environ[name]
-        self.master = None
+        self.master, self.binary = None, BINARY
 
     def start(self, *arguments, wait=True):
         if os.path.exists(self.log):
             os.unlink(self.log)
-        self.master = Process([BINARY, "serve", *arguments], self.log, cwd=self.folder,
+        self.master = Process([self.binary, "serve", *arguments], self.log, cwd=self.folder,
                               env=self.environment)
         if wait:
             wait_until(self.is_ready, 60, "forkmark is ready")

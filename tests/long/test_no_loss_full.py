@@ -1,12 +1,31 @@
-"""The whole ledger: 100 reloads, 20 rolling restarts, 20 scalings, max_requests, a stop."""
+"""The whole ledger: 100 reloads, 20 rolling restarts, 20 scalings, max_requests, 5 upgrades by
+USR2, a stop."""
 
+import json
 import random
 import signal
 import time
 
 from ledger import Ledger
+from services import wait_until
 
-RELOADS, RESTARTS, SCALINGS = 100, 20, 20
+RELOADS, RESTARTS, SCALINGS, UPGRADES = 100, 20, 20, 5
+
+
+def other(stack):
+    """The master beside this one, once it serves."""
+    status = json.loads(stack.ctl_at("--json", "status").stdout)
+    return status["upgrade"].get("other") if status["upgrade"]["stage"] == "beside the new master" else None
+
+
+def upgrade(stack):
+    """USR2, and TERM to the old master when the new one serves beside it."""
+    stack.master.signal(signal.SIGUSR2)
+    new = wait_until(lambda: other(stack), 60, "the new master serves")
+    stack.master.signal(signal.SIGTERM)
+    assert stack.master.wait(60) == 0
+    stack.follow(new)
+    wait_until(lambda: stack.ctl_at("status").returncode == 0, 20, "it has the control socket")
 
 
 def test_nothing_is_lost(make_stack):
@@ -34,6 +53,10 @@ def test_nothing_is_lost(make_stack):
             assert stack.ctl("scale", "web", str(chance.randint(1, 8))).returncode == 0
             time.sleep(1)
         print(f"{SCALINGS} scalings: {ledger}", flush=True)
+        assert stack.ctl("scale", "web", "config").returncode == 0
+        for _ in range(UPGRADES):
+            upgrade(stack)
+        print(f"{UPGRADES} upgrades: {ledger}", flush=True)
         ledger.is_ending = True
         stack.master.signal(signal.SIGTERM)
         assert stack.master.wait(60) == 0
