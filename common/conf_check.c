@@ -153,7 +153,7 @@ static const char *check_socket_path(const char *path)
     return NULL;
 }
 
-/* The forms that master/listener.c takes; an error here has a file and a line. */
+/* The forms that master/listener_address.c takes; an error here has a file and a line. */
 const char *conf_check_bind(const char *text)
 {
     static const char wrong[] =
