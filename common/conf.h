@@ -123,6 +123,8 @@ struct conf_source options_pools_source(const struct options *options);
 /* Rows whose values differ are what a reload has to apply. */
 bool options_equal(const struct options *a, const struct options *b,
                    const struct conf_key *key);
+/* The consumer pool of that name, or NULL; also where there are no options yet (NULL). */
+struct pool_options *options_pool(const struct options *options, const char *name);
 /* Consumer pools alike in all but their counts: one, and all of them with names. */
 bool options_same_pool(const struct pool_options *a, const struct pool_options *b);
 bool options_same_pools(const struct options *a, const struct options *b);

@@ -55,9 +55,9 @@ bool conf_pool_path(const char *path, char name[32], const char **ret_field)
     return true;
 }
 
-static struct pool_options *find_pool(struct options *options, const char *name)
+struct pool_options *options_pool(const struct options *options, const char *name)
 {
-    for (size_t i = 0; i < options->jobs.pool_count; i++) {
+    for (size_t i = 0; options && i < options->jobs.pool_count; i++) {
         if (strcmp(options->jobs.pools[i].name, name) == 0)
             return &options->jobs.pools[i];
     }
@@ -150,7 +150,7 @@ static struct pool_options *pool_named(const struct conf_context *context,
             return NULL;
         }
     }
-    struct pool_options *pool = find_pool(context->options, name);
+    struct pool_options *pool = options_pool(context->options, name);
     if (!pool)
         pool = add_pool(context->options, name);
     if (!pool)

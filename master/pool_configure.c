@@ -34,15 +34,6 @@ static void configure(struct master *m, const struct role *role, const char *nam
                    before, pool->wanted);
 }
 
-static const struct pool_options *find_options(const struct options *options,
-                                               const char *name)
-{
-    for (size_t i = 0; options && i < options->jobs.pool_count; i++)
-        if (strcmp(options->jobs.pools[i].name, name) == 0)
-            return &options->jobs.pools[i];
-    return NULL;
-}
-
 bool pool_has_same_work(const struct options *before, const struct pool_options *was,
                         const struct options *now, const struct pool_options *is)
 {
@@ -62,7 +53,7 @@ static bool is_counted_otherwise(const struct options *before, const struct opti
 {
     for (size_t i = 0; i < now->jobs.pool_count; i++) {
         const struct pool_options *is = &now->jobs.pools[i];
-        const struct pool_options *was = find_options(before, is->name);
+        const struct pool_options *was = options_pool(before, is->name);
 
         if (is->consumers.is_range && (!was || !was->consumers.is_range ||
                                        !pool_has_same_work(before, was, now, is)))
@@ -77,8 +68,8 @@ void pools_configure(struct master *m, const struct options *before)
 
     for (size_t i = 0; i < m->pool_count; i++) {
         struct pool *pool = &m->pools[i];
-        const struct pool_options *was = find_options(before, pool->name);
-        const struct pool_options *is = find_options(now, pool->name);
+        const struct pool_options *was = options_pool(before, pool->name);
+        const struct pool_options *is = options_pool(now, pool->name);
 
         if (pool->role->board != BOARD_CONSUMER || pool->is_removed)
             continue;

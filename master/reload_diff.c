@@ -77,20 +77,11 @@ static void compare_functions(struct reload *r, const struct options *old)
     buf_done(&complaints);
 }
 
-const struct pool_options *reload_find_pool(const struct options *options,
-                                            const char *name)
-{
-    for (size_t i = 0; i < options->jobs.pool_count; i++)
-        if (strcmp(options->jobs.pools[i].name, name) == 0)
-            return &options->jobs.pools[i];
-    return NULL;
-}
-
 static void compare_pools(struct reload *r, const struct options *old)
 {
     for (size_t i = 0; i < r->next->jobs.pool_count; i++) {
         const struct pool_options *is = &r->next->jobs.pools[i];
-        const struct pool_options *was = reload_find_pool(old, is->name);
+        const struct pool_options *was = options_pool(old, is->name);
 
         if (!was) {
             buf_addf(&r->report, "jobs.pools.%s: ", is->name);
@@ -110,7 +101,7 @@ static void compare_pools(struct reload *r, const struct options *old)
         }
     }
     for (size_t i = 0; i < old->jobs.pool_count; i++)
-        if (!reload_find_pool(r->next, old->jobs.pools[i].name))
+        if (!options_pool(r->next, old->jobs.pools[i].name))
             buf_addf(&r->report, "jobs.pools.%s: gone\n", old->jobs.pools[i].name);
     if (!options_same_group(old, r->next, "jobs.cron"))
         buf_addf(&r->report, "jobs.cron: other entries (by a new scheduler)\n");

@@ -22,9 +22,6 @@ void reload_compare(struct reload *r, const struct options *old);
 /* Whether the option `path` has another value. */
 bool reload_is_changed(const struct options *old, const struct options *new,
                        const char *path);
-/* The consumer pool of that name, or NULL. */
-const struct pool_options *reload_find_pool(const struct options *options,
-                                            const char *name);
 
 /* reload_proof.c. Starts the child that looks at the database: RELOAD_PROBE, or the
  * reload has failed. */

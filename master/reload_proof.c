@@ -13,8 +13,8 @@
 
 static bool has_other_work(struct master *m, const struct pool *pool)
 {
-    const struct pool_options *was = reload_find_pool(m->options, pool->name);
-    const struct pool_options *is = reload_find_pool(m->reload.next, pool->name);
+    const struct pool_options *was = options_pool(m->options, pool->name);
+    const struct pool_options *is = options_pool(m->reload.next, pool->name);
 
     return was && is && !pool_has_same_work(m->options, was, m->reload.next, is);
 }
@@ -29,8 +29,8 @@ static struct pool *pool_to_prove(struct master *m)
         struct pool *pool = &m->pools[i];
         int configured = pool->role->board == BOARD_WORKER
                              ? conf_count_most(&next->server.workers)
-                         : reload_find_pool(next, pool->name) ? pool->wanted
-                                                              : 0;
+                         : options_pool(next, pool->name) ? pool->wanted
+                                                          : 0;
 
         if (pool->is_removed || pool->wanted == 0 || configured == 0 ||
             pool->role->board == BOARD_SCHEDULER)
