@@ -229,7 +229,7 @@ static const struct conf_key rows[] = {
     { .path = "server.limit_request_line",
       .type = CONF_INT,
       AT(server.limit_request_line),
-      .def = "4094",
+      .def = "8190",
       .max = 8190,
       .unit = "bytes",
       .applies = CONF_NEW_WORKERS,

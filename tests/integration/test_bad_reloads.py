@@ -10,6 +10,7 @@ import pytest
 
 from load import Load
 from services import wait_until
+from stack import free_port
 
 
 def rewrite(stack, change):
@@ -120,9 +121,7 @@ def test_an_address_may_change(make_stack):
     stack = make_stack(workers=2)
     old = stack.port
     load = Load(stack.client().sign_up(), connections=4)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        new = probe.getsockname()[1]
+    new = free_port()
     rewrite(stack, lambda text: text.replace(f'"127.0.0.1:{old}"',
                                              f'"127.0.0.1:{old}", "127.0.0.1:{new}"'))
     assert stack.ctl_at("reload", "--wait").returncode == 0

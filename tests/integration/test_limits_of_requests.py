@@ -43,9 +43,9 @@ def test_long_lines_many_and_large_fields(make_stack):
 
 
 def test_defaults_and_none(make_stack):
-    stack = make_stack(workers=1)
-    assert b" 200 " in ask(stack, head("/health/liveness?" + "a" * 4000))
-    assert b" 414 " in ask(stack, head("/health/liveness?" + "a" * 4100))
+    stack = make_stack(workers=1, server='connection_memory = "64K";')
+    assert b" 200 " in ask(stack, head("/health/liveness?" + "a" * 8100))
+    assert b" 414 " in ask(stack, head("/health/liveness?" + "a" * 8200))
     assert b" 431 " in ask(stack, head(fields=[f"X-{n}: 1" for n in range(120)]))
     stack.write_config(server="limit_request_line = 0; limit_request_fields = 0;"
                               'limit_request_field_size = 0; connection_memory = "64K";')
