@@ -166,13 +166,16 @@ class Stack:
 
     def children(self, kind=None):
         """pid -> title of the master's children ("forkmark: worker 1"); without those that
-        live for a moment only."""
+        live for a moment only: one that has no title yet still has the master's, one
+        that has given up its memory has "[forkmark]"."""
         found = {}
         listing = subprocess.run(["ps", "-o", "pid=,stat=,args=", "--ppid", str(self.master.pid)],
                                  capture_output=True, text=True, check=False).stdout
         for line in listing.splitlines():
             pid, state, title = line.split(None, 2)
-            if state.startswith("Z") or (kind is None and "forkmark: check" in title):
+            if state.startswith("Z") or title.startswith("["):
+                continue
+            if kind is None and ("forkmark: check" in title or "forkmark: master" in title):
                 continue
             if kind is None or f"forkmark: {kind}" in title:
                 found[int(pid)] = title
