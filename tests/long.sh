@@ -3,10 +3,13 @@
 #
 #   sh tests/long.sh            everything
 #   sh tests/long.sh streams    only these: streams outages reload ledger faults spread
-#                               schedulers soak systemd pooler container fuzz valgrind
+#                               schedulers soak systemd pooler container newcomer fuzz
+#                               valgrind
+#   sh tests/long.sh suites     not among everything: tests/run.sh in a fresh Debian 12 and
+#                               a fresh Debian 13, up to 25 minutes each
 set -u
 cd "$(dirname "$0")/.."
-parts=${*:-streams outages reload ledger faults spread schedulers soak systemd pooler container fuzz valgrind}
+parts=${*:-streams outages reload ledger faults spread schedulers soak systemd pooler container newcomer fuzz valgrind}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 python=/usr/bin/python3
 failed=0
@@ -33,6 +36,8 @@ wants pooler && run env FORKMARK_PGBOUNCER=1 $pytest tests/integration/test_acce
     tests/integration/test_main_job.py tests/integration/test_page_and_health.py \
     tests/integration/test_search.py
 wants container && run $pytest tests/long/test_container.py
+wants newcomer && run $pytest tests/long/test_newcomer.py -k newcomer
+wants suites && run $pytest tests/long/test_newcomer.py -k suite
 # In a Debian 13 of its own; FORKMARK_TREE keeps it for the next time.
 wants systemd && run $pytest tests/long/test_systemd.py
 
