@@ -143,7 +143,7 @@ void *arena_array(struct arena *arena, size_t count, size_t size)
     return arena_alloc(arena, count * size);
 }
 
-void *arena_grow(struct arena *arena, const void *old, size_t old_size, size_t new_size)
+void *arena_extend(struct arena *arena, const void *old, size_t old_size, size_t new_size)
 {
     const size_t step = alignof(max_align_t);
     struct chunk *chunk = arena->chunks;
@@ -161,7 +161,6 @@ void *arena_grow(struct arena *arena, const void *old, size_t old_size, size_t n
 
             chunk->used += more;
             arena->used += more;
-            memset(block + old_size, 0, new_size - old_size);
             return block;
         }
     }
@@ -170,7 +169,15 @@ void *arena_grow(struct arena *arena, const void *old, size_t old_size, size_t n
     size_t kept = old_size < new_size ? old_size : new_size;
     if (old && kept > 0)
         memcpy(memory, old, kept);
-    memset(memory + kept, 0, new_size - kept);
+    return memory;
+}
+
+void *arena_grow(struct arena *arena, const void *old, size_t old_size, size_t new_size)
+{
+    char *memory = arena_extend(arena, old, old_size, new_size);
+
+    if (new_size > old_size)
+        memset(memory + old_size, 0, new_size - old_size);
     return memory;
 }
 

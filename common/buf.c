@@ -37,7 +37,7 @@ void buf_reserve(struct buf *buf, size_t more)
     if (room < need)
         room = need;
     if (buf->arena) {
-        buf->data = arena_grow(buf->arena, buf->data, buf->room, room);
+        buf->data = arena_extend(buf->arena, buf->data, buf->room, room);
     } else {
         char *data = realloc(buf->data, room);
         if (!data)

@@ -9,6 +9,7 @@
 #include "common/buf.h"
 #include "common/task.h"
 #include "common/utf8.h"
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -298,28 +299,26 @@ static const unsigned char *skip_plain(const unsigned char *c, const unsigned ch
     return c;
 }
 
-/* All of it stands for itself, as nearly all keys and texts do. */
-static void quote_plain(struct buf *out, const char *text, size_t length)
+/* Copies plain bytes to `at`, which has room for all; where they end in `c`. */
+static const unsigned char *copy_plain(char *at, const unsigned char *c,
+                                       const unsigned char *end)
 {
-    if (out->room - out->length < length + 3)
-        buf_reserve(out, length + 2);
-    char *at = out->data + out->length;
-    *at++ = '"';
-    memcpy(at, text, length);
-    memcpy(at + length, "\"", 2);
-    out->length += length + 2;
+    uint64_t eight;
+
+    for (; end - c >= 8; c += 8, at += 8) {
+        memcpy(&eight, c, sizeof(eight));
+        if (has_odd_byte(eight))
+            break;
+        memcpy(at, &eight, sizeof(eight));
+    }
+    while (c < end && is_plain[*c])
+        *at++ = (char)*c++;
+    return c;
 }
 
-void json_quote(struct buf *out, const char *text, size_t length)
+/* From the first byte that does not stand for itself. */
+static void quote_odd(struct buf *out, const unsigned char *c, const unsigned char *end)
 {
-    const unsigned char *c = (const unsigned char *)text, *end = c + length;
-
-    if (skip_plain(c, end) == end) {
-        quote_plain(out, text, length);
-        return;
-    }
-    buf_reserve(out, length + 2);
-    buf_addc(out, '"');
     while (c < end) {
         const unsigned char *run = c;
 
@@ -339,30 +338,49 @@ void json_quote(struct buf *out, const char *text, size_t length)
     buf_addc(out, '"');
 }
 
+/* Nearly all texts stand for themselves, and are looked at and copied in one go. */
+void json_quote(struct buf *out, const char *text, size_t length)
+{
+    const unsigned char *c = (const unsigned char *)text, *end = c + length;
+
+    if (out->room - out->length < length + sizeof("\"\""))
+        buf_reserve(out, length + 2);
+    char *at = out->data + out->length;
+    *at++ = '"';
+    const unsigned char *stop = copy_plain(at, c, end);
+    at += stop - c;
+    if (stop == end)
+        *at++ = '"';
+    *at = '\0';
+    out->length = (size_t)(at - out->data);
+    if (stop < end)
+        quote_odd(out, stop, end);
+}
+
 /* What stands before any value: a comma, and the key. */
 static void lead_in(struct json_writer *w, const char *key)
 {
     struct buf *out = w->out;
+    size_t length = key ? strlen(key) : 0;
 
-    if (w->comma)
-        buf_addc(out, ',');
-    w->comma = true;
-    if (!key)
-        return;
-    size_t length = strlen(key);
-    const unsigned char *end = (const unsigned char *)key + length;
-    if (skip_plain((const unsigned char *)key, end) != end) {
-        json_quote(out, key, length);
-        buf_addc(out, ':');
-        return;
-    }
-    if (out->room - out->length < length + sizeof("\"\":"))
-        buf_reserve(out, length + sizeof("\"\":"));
+    assert(!key ||
+           skip_plain((const unsigned char *)key, (const unsigned char *)key + length) ==
+               (const unsigned char *)key + length);
+    if (out->room - out->length < length + sizeof(",\"\":"))
+        buf_reserve(out, length + sizeof(",\"\":"));
     char *at = out->data + out->length;
-    *at++ = '"';
-    at = (char *)mempcpy(at, key, length);
-    memcpy(at, "\":", sizeof("\":"));
-    out->length += length + 3;
+    if (w->comma)
+        *at++ = ',';
+    w->comma = true;
+    if (key) {
+        *at++ = '"';
+        memcpy(at, key, length);
+        at += length;
+        *at++ = '"';
+        *at++ = ':';
+    }
+    *at = '\0';
+    out->length = (size_t)(at - out->data);
 }
 
 static void begin(struct json_writer *w, const char *key, char bracket)

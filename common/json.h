@@ -41,7 +41,8 @@ bool json_int(const cJSON *object, const char *key, int64_t *ret);
 
 /*
  * Writing. A small writer straight into a buffer, for answers on hot paths;
- * handlers may equally build a cJSON tree. Commas are placed by the writer.
+ * handlers may equally build a cJSON tree. Commas are placed by the writer. A key is a
+ * name of ours, written as it stands: ASCII without quotes, backslashes and controls.
  */
 struct json_writer {
     struct buf *out;

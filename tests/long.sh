@@ -36,8 +36,8 @@ wants pooler && run env FORKMARK_PGBOUNCER=1 $pytest tests/integration/test_acce
     tests/integration/test_main_job.py tests/integration/test_page_and_health.py \
     tests/integration/test_search.py
 wants container && run $pytest tests/long/test_container.py
-wants newcomer && run $pytest tests/long/test_newcomer.py -k newcomer
-wants suites && run $pytest tests/long/test_newcomer.py -k suite
+wants newcomer && run $pytest tests/long/test_newcomer.py -k test_a_newcomer
+wants suites && run $pytest tests/long/test_newcomer.py -k test_the_whole_suite
 # In a Debian 13 of its own; FORKMARK_TREE keeps it for the next time.
 wants systemd && run $pytest tests/long/test_systemd.py
 

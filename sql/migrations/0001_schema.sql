@@ -94,23 +94,27 @@ BEGIN
     END;
 END $$;
 
+-- What the list shows stands first, numbers before texts: a row is read from its beginning,
+-- and only as far as needed.
 CREATE TABLE saved_content (
     id serial,
     user_id integer NOT NULL REFERENCES users ON DELETE CASCADE,
+    saved_at timestamp DEFAULT (now() AT TIME ZONE 'utc'),
+    quality_score integer DEFAULT 10,
+    reading_time integer DEFAULT 0,
+    has_content boolean GENERATED ALWAYS AS (coalesce(extracted_text <> '', false)) STORED,
+    scrape_status varchar(20) DEFAULT 'PENDING',
     url text NOT NULL,
+    title varchar(200) NOT NULL,
+    category varchar(100),
+    tags text,
+    notes text,
     url_norm text NOT NULL, -- url_normalise(): two forms of one address are equal
     page_key text NOT NULL, -- url_page_key(): scheme, host and path
-    title varchar(200) NOT NULL,
     source varchar(50),
-    saved_at timestamp DEFAULT (now() AT TIME ZONE 'utc'),
     extracted_text text,
     embedding real[],
-    tags text,
-    category varchar(100),
-    notes text,
-    quality_score integer DEFAULT 10,
     embedding_metadata json,
-    scrape_status varchar(20) DEFAULT 'PENDING',
     embedding_status varchar(20) DEFAULT 'PENDING',
     analysis_status varchar(20) DEFAULT 'PENDING',
     scraped_at timestamptz,
@@ -118,7 +122,6 @@ CREATE TABLE saved_content (
     analyzed_at timestamptz,
     pipeline_version integer DEFAULT 1,
     author varchar(255),
-    reading_time integer DEFAULT 0,
     published_at timestamptz,
     language varchar(10),
     content_hash varchar(64),

@@ -25,7 +25,7 @@ WITH query AS (
     LIMIT $4
 )
 SELECT s.id, s.title, s.url, s.notes, s.saved_at,
-       coalesce(s.extracted_text <> '', false) AS has_content
+       s.has_content
 FROM (
     SELECT id, 0 AS part, rank FROM ranked
     UNION ALL

@@ -148,7 +148,7 @@ def test_a_newcomer(suite, user, pages, fresh):
 
         # The services of its own are nobody's but an unprivileged user's.
         running = machine.processes()
-        services = [pid for pid, line in running.items() if line.startswith(("redis-server", "/usr/lib/postgresql"))]
+        services = [pid for pid, line in running.items() if line.startswith(("/usr/bin/redis-server", "/usr/lib/postgresql"))]
         assert len(services) == 2, running
         assert all(os.stat(f"/proc/{pid}").st_uid != 0 for pid in services)
 
@@ -158,7 +158,7 @@ def test_a_newcomer(suite, user, pages, fresh):
         os.kill(master, signal.SIGINT)
         assert server.wait(30) == 0, server.log_text()
         assert machine.processes() == {}
-        left = machine.check(f"find {machine.home}/forkmark/data -name '*.pid' -o -type s -o -name 'control'")
+        left = machine.check(f"find {machine.home}/forkmark /var/lib /run -name '*.pid' -o -type s")
         assert left == ""
         assert machine.check("find /etc/rc?.d /etc/systemd/system -name 'S*' -o -type l | sort"
                              " | grep -E 'redis|postgres' || true") == ""

@@ -7,18 +7,20 @@
 void row_put_text(struct json_writer *w, const char *key, const struct pg_rows *rows,
                   int row, int column)
 {
-    if (pg_is_null(rows, row, column))
+    size_t length = pg_get_length(rows, row, column); /* of NULL: 0 */
+
+    if (length == 0 && pg_is_null(rows, row, column))
         json_put_null(w, key);
     else
-        json_put_textn(w, key, pg_get_text(rows, row, column),
-                       pg_get_length(rows, row, column));
+        json_put_textn(w, key, pg_get_text(rows, row, column), length);
 }
 
 void row_put_int(struct json_writer *w, const char *key, const struct pg_rows *rows,
                  int row, int column)
 {
-    json_put_raw(w, key,
-                 pg_is_null(rows, row, column) ? "0" : pg_get_text(rows, row, column));
+    const char *digits = pg_get_text(rows, row, column); /* of NULL: "" */
+
+    json_put_raw(w, key, *digits ? digits : "0");
 }
 
 void row_put_time(struct json_writer *w, const char *key, const struct pg_rows *rows,

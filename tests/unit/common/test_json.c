@@ -290,13 +290,13 @@ static void writes(void **state)
     json_end_object(&w);
     json_put_raw(&w, NULL, "[1]");
     json_end_array(&w);
-    json_put_null(&w, "k\"");
+    json_put_null(&w, "k");
     json_put_textn(&w, "p", "abc", 2);
     json_end_object(&w);
     assert_string_equal(
         buf_text(&out),
         "{\"a\":\"x\\\"\\\\\\n\\u0001\\u007f/\",\"n\":null,\"i\":-9223372036854775808,"
-        "\"d\":0.12,\"inf\":null,\"l\":[true,{},[1]],\"k\\\"\":null,\"p\":\"ab\"}");
+        "\"d\":0.12,\"inf\":null,\"l\":[true,{},[1]],\"k\":null,\"p\":\"ab\"}");
     buf_done(&out);
 }
 
@@ -329,6 +329,34 @@ static void quotes(void **state)
     buf_done(&out);
 }
 
+/* Texts are looked at eight bytes at a time: an odd byte at each place of each length. */
+static void quotes_at_any_place(void **state)
+{
+    static const char odd[] = "\"\\\n\x7f\x1f";
+    struct buf out = BUF_HEAP;
+
+    (void)state;
+    for (size_t length = 1; length <= 40; length++) {
+        for (size_t at = 0; at < length; at++) {
+            for (const char *c = odd; *c; c++) {
+                char text[41];
+
+                memset(text, 'a' + (int)(at % 26), length);
+                text[length] = '\0';
+                text[at] = *c;
+                buf_clear(&out);
+                json_quote(&out, text, length);
+                cJSON *read = cJSON_Parse(buf_text(&out));
+                assert_non_null(read);
+                assert_string_equal(read->valuestring, text);
+                assert_true(out.length >= length + 3 && out.length <= length + 7);
+                cJSON_Delete(read);
+            }
+        }
+    }
+    buf_done(&out);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -356,6 +384,7 @@ int main(void)
         cmocka_unit_test(memory_of_tasks_and_others),
         cmocka_unit_test(writes),
         cmocka_unit_test(quotes),
+        cmocka_unit_test(quotes_at_any_place),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
