@@ -140,6 +140,13 @@ static const struct {
 };
 #define SIGNAL_COUNT (sizeof(signals) / sizeof(signals[0]))
 
+/* A terminal that is resized tells its foreground processes so (from the kernel, not from
+ * a process): for a server that runs there it means nothing. */
+static bool is_of_terminal(const struct signalfd_siginfo *info)
+{
+    return info->ssi_signo == SIGWINCH && info->ssi_code == SI_KERNEL;
+}
+
 static void on_signal(struct watch *watch, uint32_t events)
 {
     struct master *m =
@@ -149,7 +156,7 @@ static void on_signal(struct watch *watch, uint32_t events)
     (void)events;
     while (read(watch->fd, &info, sizeof(info)) == sizeof(info)) {
         for (size_t i = 0; i < SIGNAL_COUNT; i++) {
-            if (signals[i].number != (int)info.ssi_signo)
+            if (signals[i].number != (int)info.ssi_signo || is_of_terminal(&info))
                 continue;
             /* The service manager means all of the service, whoever is its main process.
              */

@@ -24,14 +24,20 @@
 #define CLIENTS_MAX   8
 #define WORDS_MAX     8
 #define REQUEST_BYTES 4096
+/* Who has had a place for so long without a command, or without reading the answer, may
+ * lose it to another one. */
+#define IDLE_MS 10000
 
 struct client {
     struct watch watch;
     struct control *control; /* NULL: this place is free */
     struct buf in, out;
     uid_t uid;
-    bool is_waiting; /* for the reload under way to end; `report` is what it changes */
+    uint64_t since_ms; /* clock_ms() at its connect */
+    bool is_waiting;   /* for the end of the reload `serial`, which changes `report` */
+    unsigned serial;
     char *report;
+    cJSON *data; /* the same as data; NULL: not known yet */
 };
 
 struct control {
@@ -50,13 +56,26 @@ struct command {
     bool waits; /* the answer comes when the reload it began is over */
 };
 
+/* {"changes":[{"key","old","new","applies"}, ...]} */
+static cJSON *reload_data(const struct master *m)
+{
+    cJSON *data = cJSON_CreateObject();
+    cJSON *changes = m->reload.changes ? cJSON_Duplicate(m->reload.changes, true)
+                                       : cJSON_CreateArray();
+
+    cJSON_AddItemToObject(data, "changes", changes);
+    return data;
+}
+
 static bool run_reload(struct master *m, char *const words[], struct buf *text,
                        cJSON *answer)
 {
     (void)words;
-    (void)answer;
     event_note(EVENT_RELOAD, "a reload, asked for by %s", control_who(m));
-    return reload(m, text);
+    bool is_good = reload(m, text);
+    if (is_good && !m->reload.is_wanted)
+        cJSON_AddItemToObject(answer, "data", reload_data(m));
+    return is_good;
 }
 
 static bool run_restart(struct master *m, char *const words[], struct buf *text,
@@ -237,6 +256,22 @@ static void put_answer(cJSON *reply, bool is_ok, const char *text, struct buf *o
     cJSON_free(printed);
 }
 
+static void set_report(struct client *client, const char *text, cJSON *data)
+{
+    free(client->report);
+    client->report = strdup(text);
+    cJSON_Delete(client->data);
+    client->data = data;
+}
+
+/* One that cannot begin yet is the next one. */
+static void wait_for_reload(const struct master *m, struct client *client,
+                            const char *text, cJSON *reply)
+{
+    client->serial = m->reload.serial + (m->reload.is_wanted ? 1 : 0);
+    set_report(client, text, cJSON_DetachItemFromObjectCaseSensitive(reply, "data"));
+}
+
 /* False: the answer comes later. */
 static bool answer(struct master *m, struct client *client)
 {
@@ -260,7 +295,7 @@ static bool answer(struct master *m, struct client *client)
             buf_addf(&text, "unknown command `%s`; see forkmark ctl --help\n", words[0]);
     }
     if (client->is_waiting)
-        client->report = strdup(buf_text(&text));
+        wait_for_reload(m, client, buf_text(&text), reply);
     else
         put_answer(reply, is_ok, buf_text(&text), &client->out);
     cJSON_Delete(reply);
@@ -278,7 +313,9 @@ static void close_client(struct client *client)
     buf_done(&client->in);
     buf_done(&client->out);
     free(client->report);
+    cJSON_Delete(client->data);
     client->report = NULL;
+    client->data = NULL;
     client->is_waiting = false;
     client->control = NULL;
 }
@@ -317,6 +354,8 @@ static void on_client(struct watch *watch, uint32_t events)
         close_client(client);
         return;
     }
+    if (client->is_waiting)
+        return; /* it has asked already */
     buf_add(&client->in, chunk, (size_t)got);
     char *end = memchr(client->in.data, '\n', client->in.length);
     if (!end)
@@ -326,6 +365,19 @@ static void on_client(struct watch *watch, uint32_t events)
         send_answer(client);
 }
 
+/* Whether it waits for the reload that has begun last, or one before. */
+static bool waits_for_it(const struct master *m, const struct client *client)
+{
+    return client->control && client->is_waiting && client->serial <= m->reload.serial;
+}
+
+void control_reload_begun(struct master *m, const char *text)
+{
+    for (size_t i = 0; m->control && i < CLIENTS_MAX; i++)
+        if (waits_for_it(m, &m->control->clients[i]))
+            set_report(&m->control->clients[i], text, reload_data(m));
+}
+
 void control_reload_done(struct master *m, bool is_ok, const char *text)
 {
     for (size_t i = 0; m->control && i < CLIENTS_MAX; i++) {
@@ -333,11 +385,16 @@ void control_reload_done(struct master *m, bool is_ok, const char *text)
         struct buf both = BUF_HEAP;
         cJSON *reply;
 
-        if (!client->control || !client->is_waiting)
+        if (!waits_for_it(m, client))
             continue;
         reply = cJSON_CreateObject();
         if (is_ok)
             buf_adds(&both, client->report);
+        if (is_ok && client->data)
+            cJSON_AddItemToObject(reply, "data", client->data);
+        else
+            cJSON_Delete(client->data);
+        client->data = NULL;
         buf_adds(&both, text);
         put_answer(reply, is_ok, buf_text(&both), &client->out);
         cJSON_Delete(reply);
@@ -377,6 +434,14 @@ static struct client *free_client(struct control *control)
     for (size_t i = 0; i < CLIENTS_MAX; i++)
         if (!control->clients[i].control)
             return &control->clients[i];
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        struct client *client = &control->clients[i];
+
+        if (client->is_waiting || clock_ms() - client->since_ms < IDLE_MS)
+            continue;
+        close_client(client);
+        return client;
+    }
     return NULL;
 }
 
@@ -385,19 +450,23 @@ static void on_connect(struct watch *watch, uint32_t events)
     struct control *control =
         (struct control *)((char *)watch - offsetof(struct control, listening));
     int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    struct client *client = free_client(control);
+    struct client *client;
     uid_t uid = 0;
 
     (void)events;
     if (fd < 0)
         return;
-    if (!client || !may_command(fd, &uid)) {
-        refuse(fd, client ? "this server obeys root and its own user alone"
-                          : "too many commands at once");
+    if (!may_command(fd, &uid)) {
+        refuse(fd, "this server obeys root and its own user alone");
         return;
     }
-    *client =
-        (struct client){ .watch = { fd, on_client }, .control = control, .uid = uid };
+    if (!(client = free_client(control))) {
+        refuse(fd, "too many commands at once");
+        return;
+    }
+    *client = (struct client){
+        .watch = { fd, on_client }, .control = control, .uid = uid, .since_ms = clock_ms()
+    };
     if (!master_watch(control->master, &client->watch, EPOLLIN))
         close_client(client);
 }
@@ -421,25 +490,43 @@ char *control_path(const struct options *options, const struct data *data,
     return path.data;
 }
 
+/* Whether that name is free, or has been freed of a socket nobody listens at any more. A
+ * full backlog (EAGAIN) is somebody's, and so is what is no socket at all. 0 or a
+ * negative errno. */
+static int make_way(const char *path, const struct sockaddr_un *address)
+{
+    struct stat status;
+
+    if (lstat(path, &status) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(status.st_mode))
+        return -EEXIST;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int rc =
+        fd < 0 ? -1 : connect(fd, (const struct sockaddr *)address, sizeof(*address));
+    int error = rc == 0 || errno == EAGAIN ? EADDRINUSE : errno;
+    if (fd >= 0)
+        close(fd);
+    if (error != ECONNREFUSED)
+        return -error;
+    return unlink(path) < 0 ? -errno : 0;
+}
+
 static int bind_socket(const char *path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
+    if (strlen(path) >= sizeof(address.sun_path))
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, strlen(path));
+    int rc = make_way(path, &address);
+    if (rc < 0)
+        return rc;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    if (strlen(path) >= sizeof(address.sun_path)) {
-        close(fd);
-        return -ENAMETOOLONG;
-    }
-    memcpy(address.sun_path, path, strlen(path));
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
-        close(fd);
-        return -EADDRINUSE;
-    }
-    unlink(path);
     mode_t mask = umask(0177);
-    int rc = bind(fd, (struct sockaddr *)&address, sizeof(address));
+    rc = bind(fd, (struct sockaddr *)&address, sizeof(address));
     if (rc == 0)
         rc = listen(fd, CLIENTS_MAX);
     int error = errno;
@@ -471,7 +558,9 @@ bool control_open(struct master *m, struct buf *error)
     if (fd < 0) {
         buf_addf(error, "cannot open the control socket %s: %s; see server.control",
                  m->control_path,
-                 fd == -EADDRINUSE ? "another forkmark has it" : strerror(-fd));
+                 fd == -EADDRINUSE ? "another forkmark has it"
+                 : fd == -EEXIST   ? "there is already something else of that name"
+                                   : strerror(-fd));
         free(control);
         free(m->control_path);
         m->control_path = NULL;

@@ -25,8 +25,11 @@ void control_close(struct master *m); /* never opened is fine */
 void control_moved(struct master *m);
 /* Who gave the command that is being run: "alice (uid 1000)". */
 const char *control_who(const struct master *m);
-/* A reload is over: whoever waits for it is told, on top of what it was told to change.
- */
+/* One that was asked for while another was under way has begun: what changes is news to
+ * those who wait for it. */
+void control_reload_begun(struct master *m, const char *text);
+/* The reload of that serial number is over: whoever waits for it (and not for the one
+ * that follows it) is told, on top of what it was told to change. */
 void control_reload_done(struct master *m, bool is_ok, const char *text);
 
 #endif

@@ -117,14 +117,16 @@ static bool is_good(const struct buf *answer, struct buf *ret)
 
 static bool ask_http(const struct options *options, struct buf *ret)
 {
+    /* As listener.c has it. */
+    const char *bound =
+        options->server.bind.count > 0 ? options->server.bind.items[0] : "0.0.0.0";
     uint64_t until = clock_ms() + PATIENCE_MS;
     struct address address = { 0 };
     struct buf answer = BUF_HEAP;
     bool is_healthy = false, is_answered = false;
     int error = 0;
 
-    if (!address_parse(options->server.bind.items[0], (int)options->server.port, &address,
-                       ret))
+    if (!address_parse(bound, (int)options->server.port, &address, ret))
         return false;
     signal(SIGPIPE, SIG_IGN);
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]) && !is_answered && !error; i++)
@@ -132,8 +134,7 @@ static bool ask_http(const struct options *options, struct buf *ret)
     if (is_answered)
         is_healthy = is_good(&answer, ret);
     else
-        buf_addf(ret, "no answer at %s: %s", options->server.bind.items[0],
-                 error ? strerror(error) : "not HTTP");
+        buf_addf(ret, "no answer at %s: %s", bound, error ? strerror(error) : "not HTTP");
     buf_done(&answer);
     return is_healthy;
 }

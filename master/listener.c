@@ -126,6 +126,7 @@ static int take_over(const struct listeners *from, struct address *address)
         return -1;
     address->device = from->addresses[at].device;
     address->inode = from->addresses[at].inode;
+    address->is_shared = from->addresses[at].is_shared;
     return from->fds[at];
 }
 
@@ -156,6 +157,10 @@ static bool add(struct listeners *listeners, const struct listeners *now,
     }
     if (!address_parse(text, port, address, error))
         return false;
+    if (find(listeners, address) >= 0) {
+        buf_addf(error, "server.bind: %s is there twice", text);
+        return false;
+    }
     int fd = take_over(now, address);
     if (fd < 0)
         fd = take_over(&listeners_left, address);
@@ -243,10 +248,16 @@ static void drop_syns(int fd)
         log_debug("no filter for the last connections: %s", strerror(errno));
 }
 
-/* At the manager's sockets clients wait for the next start. */
+/* At the manager's sockets clients wait for the next start; at those that another master
+ * has they come to that one. A filter would be that one's as well: it is the socket's. */
+static bool is_others(const struct address *address)
+{
+    return address->is_managers || address->is_shared;
+}
+
 static void shut_one(struct listeners *listeners, size_t i)
 {
-    if (listeners->addresses[i].is_managers)
+    if (is_others(&listeners->addresses[i]))
         return;
     if (listeners->addresses[i].as.any.sa_family == AF_UNIX)
         address_remove_name(&listeners->addresses[i]);
@@ -273,11 +284,10 @@ void listeners_close(struct listeners *listeners)
     listeners->count = 0;
 }
 
-void listeners_leave(struct listeners *listeners)
+void listeners_share(struct listeners *listeners, bool are_shared)
 {
     for (size_t i = 0; i < listeners->count; i++)
-        close(listeners->fds[i]);
-    listeners->count = 0;
+        listeners->addresses[i].is_shared = are_shared;
 }
 
 /* Renewing ---------------------------------------------------------------------- */
@@ -315,6 +325,8 @@ static void reopen_one(struct listeners *listeners, size_t i, int backlog)
     struct buf error = BUF_HEAP;
     int none = 0;
 
+    if (is_others(&listeners->addresses[i]))
+        return;
     if (listeners->addresses[i].as.any.sa_family != AF_UNIX) {
         setsockopt(listeners->fds[i], SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none));
         return;

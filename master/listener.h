@@ -34,6 +34,7 @@ struct address {
     unsigned mode;    /* of a Unix socket */
     int v6only;       /* of an IPv6 socket; -1: not said */
     bool is_managers; /* the service manager's, which goes on listening without us */
+    bool is_shared;   /* another master serves there as well: it is left as it is */
     dev_t device;     /* of a Unix socket's file, so that nobody else's is removed */
     ino_t inode;      /* 0: it has none */
     char text[128];   /* as written, for messages */
@@ -53,9 +54,10 @@ bool address_parse(const char *text, int port, struct address *ret, struct buf *
  * Takes over what this process was started with: LISTEN_FDS of a service manager
  * (sd_listen_fds(3)), and LISTENERS_VARIABLE of the master before. Both variables are
  * taken away. False with the reason: something else than a listening stream socket.
+ * Those of the master before are shared as long as it serves beside this one.
  */
 #define LISTENERS_VARIABLE "FORKMARK_SOCKETS"
-bool listeners_adopt(struct buf *error);
+bool listeners_adopt(bool are_shared, struct buf *error);
 /* The value of LISTENERS_VARIABLE for a successor, which must inherit the descriptors. */
 void listeners_hand_over(const struct listeners *listeners, struct buf *out);
 /* Closes those of the master before that nobody wanted; their names stay. */
@@ -71,9 +73,10 @@ bool listeners_start(struct listeners *listeners, int backlog, struct buf *error
  * in the backlog can still be accepted.
  */
 void listeners_shut(struct listeners *listeners);
+/* Those that another master has as well are only left: see listeners_share(). */
 void listeners_close(struct listeners *listeners);
-/* Closes them here, while another master goes on with them. */
-void listeners_leave(struct listeners *listeners);
+/* Whether another master serves at all of them, too. */
+void listeners_share(struct listeners *listeners, bool are_shared);
 /* Modes of Unix sockets as the options have them now. */
 void listeners_set_modes(const struct listeners *listeners);
 

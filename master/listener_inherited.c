@@ -132,10 +132,11 @@ static bool adopt_left(struct buf *error)
     return true;
 }
 
-bool listeners_adopt(struct buf *error)
+bool listeners_adopt(bool are_shared, struct buf *error)
 {
     bool is_good = adopt_passed(error) && adopt_left(error);
 
+    listeners_share(&listeners_left, are_shared);
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");

@@ -58,7 +58,7 @@ void address_remove_name(const struct address *address)
     struct stat status;
 
     if (address->as.any.sa_family == AF_UNIX && !address->is_managers &&
-        lstat(address->as.un.sun_path, &status) == 0 &&
+        !address->is_shared && lstat(address->as.un.sun_path, &status) == 0 &&
         status.st_dev == address->device && status.st_ino == address->inode)
         unlink(address->as.un.sun_path);
 }

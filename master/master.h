@@ -17,6 +17,7 @@
 #include "master/notify.h"
 #include "master/pool.h"
 #include "master/services.h"
+#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -55,9 +56,10 @@ enum reload_stage {
 
 struct reload {
     enum reload_stage stage;
-    bool is_restart;        /* `restart --rolling`: the options stay */
-    bool is_wanted;         /* asked for while one was under way: again after it */
-    struct options *next;   /* to become master.options; NULL in a restart */
+    bool is_restart;      /* `restart --rolling`: the options stay */
+    bool is_wanted;       /* asked for while one was under way: again after it */
+    unsigned serial;      /* of the one that has begun last; see control_reload_done() */
+    struct options *next; /* to become master.options; NULL in a restart */
     struct options *former; /* what a rollback goes back to; NULL: none */
     struct listeners next_listeners, former_listeners;
     bool former_listeners_are_same;
@@ -70,6 +72,7 @@ struct reload {
     uint64_t deadline; /* of the proof, the linger, or the trial */
     unsigned deaths;   /* of the new generation's processes since the commit */
     struct buf report; /* what changes, one line each; then why it failed */
+    cJSON *changes;    /* the same as rows of data */
     /* The last one's outcome, for `ctl status`. */
     bool has_failed;
     char *failure;
@@ -128,7 +131,8 @@ struct master {
     bool migration_was_away; /* said already */
     enum stop_stage stop;
     bool stop_is_quick;
-    uint64_t stop_at; /* when the present stage has had its time */
+    bool stop_returns_jobs; /* at once, while requests may end */
+    uint64_t stop_at;       /* when the present stage has had its time */
     int exit_status;
 
     int epoll_fd, notify_fd;

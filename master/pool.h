@@ -32,6 +32,7 @@ struct orphaned {
 /* A count that an operator set: it stays over reloads, and the load decides nothing. */
 struct pool_order {
     bool is_given;
+    int wanted;            /* by it; the pool's own differs while WINCH has put it away */
     int64_t until_unix_ms; /* 0: until it is taken back */
     int64_t since_unix;
     char who[80];

@@ -44,6 +44,7 @@ int pool_order(struct master *m, struct pool *pool, int wanted, uint64_t for_ms,
         return rc;
     pool->order = (struct pool_order){
         .is_given = true,
+        .wanted = wanted,
         .since_unix = clock_unix(),
         .until_unix_ms = for_ms ? clock_unix_us() / 1000 + (int64_t)for_ms : 0,
     };
@@ -81,6 +82,10 @@ uint64_t pool_end_orders(struct master *m, struct pool *pool)
         return NEVER;
     if (left > 0)
         return m->now + (uint64_t)left;
+    if (pool->is_put_away) { /* it says how many come back, not that they do */
+        pool->order = (struct pool_order){ .is_given = false };
+        return NEVER;
+    }
     memcpy(who, pool->order.who, sizeof(who));
     if (pool_take_back(m, pool) < 0) {
         pool->order.until_unix_ms = 0; /* the configured count does not fit: said once */

@@ -74,6 +74,8 @@ uint64_t reload_turn(struct master *m)
         r->is_wanted = false;
         if (!reload(m, &report) || !reload_is_busy(m))
             control_reload_done(m, !r->has_failed, buf_text(&report));
+        else
+            control_reload_begun(m, buf_text(&report));
         buf_done(&report);
         return m->now;
     }
@@ -136,7 +138,11 @@ static void bring_back(struct master *m)
 {
     struct pool *web = pool_find(m, "web");
 
-    if (web && web->is_put_away)
+    if (!web || !web->is_put_away)
+        return;
+    if (web->order.is_given)
+        pool_scale(m, web, web->order.wanted);
+    else
         pool_take_back(m, web);
 }
 
@@ -150,6 +156,7 @@ bool reload(struct master *m, struct buf *report)
         return will;
     notify_reloading(m);
     reload_clear(m);
+    r->serial++;
     m->now = clock_ms();
     bring_back(m);
     r->next = options_load_in_child(m->input, &errors);
@@ -204,6 +211,7 @@ bool reload_restart(struct master *m, struct buf *report)
     }
     notify_reloading(m);
     reload_clear(m);
+    r->serial++;
     m->now = clock_ms();
     r->is_restart = true;
     r->needs_children = true;

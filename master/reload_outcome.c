@@ -46,6 +46,8 @@ void reload_clear(struct master *m)
     options_free(r->next);
     options_free(r->former);
     buf_done(&r->report);
+    cJSON_Delete(r->changes);
+    r->changes = NULL;
     r->probe = 0;
     r->proof = NULL;
     r->next = r->former = NULL;
@@ -105,6 +107,7 @@ void reload_abort(struct master *m, const char *why)
 {
     bool was_busy = reload_is_busy(m);
 
+    m->reload.serial += m->reload.is_wanted; /* whoever waits for that one is told, too */
     m->reload.is_wanted = false;
     if (m->reload.stage == RELOAD_PROBE || m->reload.stage == RELOAD_PROOF)
         listeners_close_others(&m->reload.next_listeners, &m->listeners);

@@ -11,7 +11,8 @@
 
 /* What the last process with a socket that goes gets to empty its backlog. */
 #define LINGER_MS 20
-/* A death within this time of its start speaks against the generation. */
+/* A death within this time of its start speaks against the generation, and so does one
+ * that never was ready. */
 #define YOUNG_MS   10000
 #define TRIAL_MS   10000
 #define DEATHS_MAX 3
@@ -38,6 +39,9 @@ void reload_commit(struct master *m)
         m->pools[i].former = m->pools[i].generation;
         if (r->needs_children)
             m->pools[i].generation = m->generation + 1;
+        /* What was wrong may have been put right: nobody waits out a pause for that. */
+        m->pools[i].failures = 0;
+        m->pools[i].fork_at = 0;
     }
     if (r->next) {
         r->former_listeners = m->listeners;
@@ -189,7 +193,8 @@ void reload_child_died(struct master *m, struct child *child, int status)
     if (!is_on_trial || (!r->former && !r->is_restart) || child->is_draining ||
         child->generation != child->pool->generation ||
         child->pool->generation == child->pool->former ||
-        child_ended_on_purpose(child, status) || m->now - slot->started_ms > YOUNG_MS)
+        child_ended_on_purpose(child, status) ||
+        (child->was_ready && m->now - slot->started_ms > YOUNG_MS))
         return;
     if (++r->deaths >= DEATHS_MAX)
         roll_back(m, why_died(m, child, status));

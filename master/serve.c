@@ -142,19 +142,41 @@ static size_t slots_for(const struct options *options)
     return wanted < LEAST_SLOTS ? LEAST_SLOTS : wanted;
 }
 
-/* The process a pid file names, if it runs; 0 for none. */
-static pid_t pid_in(const char *path)
+/* The first line of a file, into `text`; "" when there is none. */
+static void read_first_line(const char *path, char text[32])
 {
-    char text[32] = "";
     FILE *file = fopen(path, "re");
 
+    text[0] = '\0';
     if (!file)
-        return 0;
-    if (!fgets(text, sizeof(text), file))
+        return;
+    if (!fgets(text, 32, file))
         text[0] = '\0';
     fclose(file);
+}
+
+/* After a crash or a reboot the number is anybody's: a server is called as title.c says,
+ * whatever its program's file is called. One that may not be asked for its name counts.
+ */
+static bool is_server(pid_t pid)
+{
+    char path[64], name[32];
+
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+    read_first_line(path, name);
+    return !*name || strncmp(name, "forkmark", strlen("forkmark")) == 0;
+}
+
+/* The server a pid file names, if it runs; 0 for none. */
+static pid_t pid_in(const char *path)
+{
+    char text[32];
+
+    read_first_line(path, text);
     long pid = strtol(text, NULL, 10);
-    return pid > 1 && pid != getpid() && kill((pid_t)pid, 0) == 0 ? (pid_t)pid : 0;
+    if (pid <= 1 || pid == getpid() || (kill((pid_t)pid, 0) < 0 && errno == ESRCH))
+        return 0;
+    return is_server((pid_t)pid) ? (pid_t)pid : 0;
 }
 
 /* One that a killed master left names nobody, and is written over. */
@@ -167,7 +189,7 @@ static void write_pid_file(struct master *m, const char *configured)
     snprintf(path, sizeof(path), "%s%s", configured, upgrade_is_second(m) ? ".2" : "");
     pid_t other = pid_in(path);
     if (other)
-        fatal("server.pid_file: %s names process %d, which runs; stop that server, or "
+        fatal("server.pid_file: %s names process %d, a forkmark that runs; stop it, or "
               "remove the file",
               path, (int)other);
     FILE *file = fopen(path, "we");
@@ -192,8 +214,8 @@ static void open_all(struct master *m, struct setup *setup)
     setup_complete(setup);
     if (!tls_files_read(m->options, &error))
         fatal("%.*s", (int)strcspn(buf_text(&error), "\n"), buf_text(&error));
-    if (!listeners_adopt(&error) || !listeners_open(&m->listeners, m->options, &error) ||
-        !control_open(m, &error))
+    if (!listeners_adopt(upgrade_is_second(m), &error) ||
+        !listeners_open(&m->listeners, m->options, &error) || !control_open(m, &error))
         fatal("%s", buf_text(&error));
     listeners_drop_unused(&m->listeners);
     write_pid_file(m, m->options->server.pid_file);

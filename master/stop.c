@@ -3,7 +3,10 @@
  *
  * Graceful: nobody new gets in while workers empty the backlog for a moment; then
  * all children drain, at most graceful_timeout; then the services end, those that
- * others write to last. Quick: the same without waiting for requests or jobs.
+ * others write to last. Quick: the same without waiting for requests or jobs. (Where
+ * another master serves at the same sockets, nothing is in a hurry: then even the quick
+ * stop lets requests end, and only jobs go back to their queues at once. A second one is
+ * quick there, too.)
  */
 #include "common/clock.h"
 #include "common/log.h"
@@ -23,11 +26,26 @@ static void enter(struct master *m, enum stop_stage stage, uint64_t lasts_ms)
     m->stop_at = m->now + lasts_ms;
 }
 
+static void end_quickly(struct master *m, struct child *child)
+{
+    child->is_draining = true;
+    child->why = "the server stops quickly";
+    child->kill_at = m->now + QUICK_MS;
+    kill(child->pid, SIGINT);
+}
+
 static void start_drain(struct master *m)
 {
-    for (size_t i = 0; i < board_slots(m->board); i++)
-        if (m->children[i].pid)
-            child_drain(m, &m->children[i], "the server stops");
+    for (size_t i = 0; i < board_slots(m->board); i++) {
+        struct child *child = &m->children[i];
+
+        if (!child->pid)
+            continue;
+        if (m->stop_returns_jobs && !child->pool->role->has_listeners)
+            end_quickly(m, child);
+        else
+            child_drain(m, child, "the server stops");
+    }
     enter(m, STOP_DRAIN, m->options->server.graceful_timeout);
 }
 
@@ -35,16 +53,9 @@ static void start_drain(struct master *m)
 static void start_quick(struct master *m)
 {
     m->stop_is_quick = true;
-    for (size_t i = 0; i < board_slots(m->board); i++) {
-        struct child *child = &m->children[i];
-
-        if (!child->pid)
-            continue;
-        child->is_draining = true;
-        child->why = "the server stops quickly";
-        child->kill_at = m->now + QUICK_MS;
-        kill(child->pid, SIGINT);
-    }
+    for (size_t i = 0; i < board_slots(m->board); i++)
+        if (m->children[i].pid)
+            end_quickly(m, &m->children[i]);
     enter(m, STOP_DRAIN, QUICK_MS);
 }
 
@@ -53,6 +64,11 @@ void stop_begin(struct master *m, bool quick)
     m->now = clock_ms();
     if (m->stop == STOP_SERVICES || (m->stop != STOP_NONE && m->stop_is_quick))
         return;
+    if (quick && m->stop == STOP_NONE && upgrade_shares_sockets(m)) {
+        log_info("another master serves at the same addresses: requests end first");
+        m->stop_returns_jobs = true;
+        quick = false;
+    }
     log_info("stopping%s: %zu children", quick ? " quickly" : "", pools_left(m));
     event_note(EVENT_MASTER, "stopping%s: %zu children", quick ? " quickly" : "",
                pools_left(m));
@@ -61,7 +77,7 @@ void stop_begin(struct master *m, bool quick)
     reload_abort(m, "the server is stopping\n");
     if (m->migration)
         kill(m->migration, SIGKILL); /* its transaction is rolled back */
-    if (m->phase == PHASE_SERVING && !upgrade_shares_sockets(m))
+    if (m->phase == PHASE_SERVING)
         listeners_shut(&m->listeners);
     m->phase = PHASE_STOPPING;
     board_shared(m->board)->is_stopping = 1; /* before anyone is told to drain */
@@ -83,10 +99,7 @@ uint64_t stop_turn(struct master *m)
     if (m->stop == STOP_DRAIN) {
         if (pools_left(m) > 0 || m->migration)
             return NEVER; /* pools_turn() kills those whose time is over */
-        if (upgrade_shares_sockets(m))
-            listeners_leave(&m->listeners);
-        else
-            listeners_close(&m->listeners);
+        listeners_close(&m->listeners);
         m->stop = STOP_SERVICES;
     }
     uint64_t next = services_stop(m);

@@ -5,7 +5,9 @@
  * listening sockets, and serves beside the old one under the pid file and the control
  * socket with ".2" behind their names. What an operator then ends is the choice: TERM or
  * QUIT to the old one, and the new one takes over the names and the service manager;
- * or QUIT to the new one, and nothing has happened.
+ * or either to the new one, and nothing has happened. As the other one serves on at the
+ * same sockets, QUIT resets nobody there: requests end, only jobs go back to their
+ * queues.
  *
  * In place, where the master's process id is what others hold on to (process 1 of a
  * container, embedded services that belong to it): the new program first reads the
@@ -52,7 +54,7 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status);
 bool upgrade(struct master *m, bool completes, struct buf *report);
 uint64_t upgrade_turn(struct master *m);
 
-/* Whether another master serves at the same sockets, which therefore stay as they are. */
+/* Whether another master serves, or starts, at the same sockets. */
 bool upgrade_shares_sockets(const struct master *m);
 /* The old master's end: the other one is the service from now on. */
 void upgrade_hand_over(struct master *m);

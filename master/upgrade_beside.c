@@ -60,6 +60,15 @@ void upgrade_close_link(struct master *m)
     upgrade->in = (struct buf)BUF_HEAP;
 }
 
+/* Whether the sockets are another master's as well: also those that a reload keeps for
+ * the case that it is rolled back. */
+static void share_sockets(struct master *m, bool are_shared)
+{
+    listeners_share(&m->listeners, are_shared);
+    listeners_share(&m->reload.next_listeners, are_shared);
+    listeners_share(&m->reload.former_listeners, are_shared);
+}
+
 /* Names without ".2", and the service manager. */
 static void promote(struct master *m)
 {
@@ -69,6 +78,7 @@ static void promote(struct master *m)
              (int)m->upgrade.former);
     m->upgrade.former = 0;
     m->manager.is_mute = false;
+    share_sockets(m, false);
     control_moved(m);
     if (m->pid_file) {
         char *name = strndup(m->pid_file, strlen(m->pid_file) - strlen(".2"));
@@ -102,6 +112,7 @@ static void hear(struct master *m, const char *line)
     } else if (strncmp(line, "main", 4) == 0) {
         upgrade->has_handed_over = true;
         m->manager.is_mute = false;
+        share_sockets(m, false); /* the former one only leaves them */
     }
 }
 
@@ -120,6 +131,7 @@ static void successor_ended(struct master *m)
     }
     upgrade->successor = 0;
     upgrade->successor_serves = upgrade->completes = false;
+    share_sockets(m, false);
 }
 
 /* What has been said; false when the other has gone. */
@@ -232,6 +244,7 @@ bool upgrade_start_beside(struct master *m, struct buf *report)
     }
     upgrade->successor = pid;
     upgrade->successor_serves = upgrade->has_handed_over = false;
+    share_sockets(m, true);
     upgrade->version[0] = '\0';
     log_info("upgrade: %s starts beside this master, pid %d", upgrade_own.path, (int)pid);
     buf_addf(report, "%s starts beside this master, pid %d\n", upgrade_own.path,
@@ -269,5 +282,6 @@ void upgrade_stop_other(struct master *m)
         return;
     kill(m->upgrade.successor, SIGTERM);
     m->upgrade.successor = 0;
+    share_sockets(m, false);
     upgrade_close_link(m);
 }

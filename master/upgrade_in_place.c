@@ -175,10 +175,19 @@ void upgrade_check_ended(struct master *m, int status)
     upgrade->check = 0;
     if (m->phase != PHASE_SERVING)
         return;
-    if (status == 0)
-        replace(m);
-    else
+    if (status != 0) {
         stay(m, *said ? said : status_text(status));
+        return;
+    }
+    /* What is not known to work now would be read by both programs: see above. */
+    struct buf report = BUF_HEAP;
+    if (reload_is_busy(m))
+        stay(m, "a reload has begun meanwhile");
+    else if (upgrade_has_other_options(m, &report))
+        stay(m, buf_text(&report));
+    else
+        replace(m);
+    buf_done(&report);
 }
 
 /* Back to the former one -------------------------------------------------------- */

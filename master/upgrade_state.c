@@ -197,7 +197,8 @@ void upgrade_set_orders(const struct master *m)
 
         if (pool->order.is_given && !pool->is_removed)
             buf_addf(&orders, "%d %s %d %lld %s\n", (int)pool->role->board, pool->name,
-                     pool->wanted, (long long)pool->order.until_unix_ms, pool->order.who);
+                     pool->is_put_away ? pool->order.wanted : pool->wanted,
+                     (long long)pool->order.until_unix_ms, pool->order.who);
     }
     if (orders.length > 0)
         setenv(ORDERS_VARIABLE, buf_text(&orders), 1);

@@ -32,6 +32,16 @@ def test_running_and_not(make_stack, redis_server):
     assert check(stack).returncode == 1
 
 
+def test_no_address_is_every_address(make_stack):
+    stack = make_stack(workers=1, start=False, bind="")
+    stack.options["server"] = f"port = {stack.port};"
+    stack.write_config()
+    before = check(stack)
+    assert before.returncode == 1 and "no answer at 0.0.0.0: Connection refused" in before.stderr, before
+    stack.start()
+    assert check(stack).returncode == 0
+
+
 def test_without_its_database_it_is_not_healthy(make_stack):
     stack = make_stack(workers=1)
     stack.sql("SELECT 1")

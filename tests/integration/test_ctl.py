@@ -354,6 +354,34 @@ def test_the_logs_level_changes_at_once_in_every_process(make_stack):
 # ---- who may ----
 
 
+def test_a_name_that_is_no_left_over_socket_is_left_alone(make_stack):
+    stack = make_stack(start=False, workers=1)
+    path = f"{stack.folder}/control"
+    with open(path, "w", encoding="ascii") as file:
+        file.write("precious")
+    stack.start(wait=False)
+    assert stack.master.wait(20) == 1
+    assert "there is already something else of that name; see server.control" in stack.log_text()
+    with open(path, encoding="ascii") as file:
+        assert file.read() == "precious"
+    os.unlink(path)
+    # Somebody listens there, but is too busy to accept anybody.
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(path)
+        busy.listen(0)
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(path)
+        inode = os.stat(path).st_ino
+        stack.start(wait=False)
+        assert stack.master.wait(20) == 1
+        assert "another forkmark has it" in stack.log_text() and os.stat(path).st_ino == inode
+        for client in waiting:
+            client.close()
+    stack.start()  # nobody does any more
+
+
 def test_the_socket_is_the_owners_alone(make_stack):
     stack = make_stack(workers=1)
     path = f"{stack.folder}/control"

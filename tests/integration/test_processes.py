@@ -1,9 +1,14 @@
 """The process tree: counts on a live system, deaths, stops. What operators rely on."""
 
+import fcntl
 import http.client
 import os
+import pty
 import signal
 import socket
+import struct
+import subprocess
+import termios
 import time
 
 import pytest
@@ -53,6 +58,59 @@ def test_ttin_and_ttou(stack):
         stack.master.signal(signal.SIGTTOU)
         wait_until(count_is(stack, "worker", number), 15, f"{number} workers")
     assert stack.client().get("/health/liveness").status_code == 200
+
+
+def test_winch_puts_the_workers_away_until_hup(stack):
+    assert stack.ctl("scale", "web", "3", "--for", "2s").returncode == 0
+    stack.master.signal(signal.SIGWINCH)
+    wait_until(count_is(stack, "worker", 0), 20, "no workers")
+    time.sleep(2.5)  # a limit that ends meanwhile is no reason to come back
+    assert stack.children("worker") == {}
+    stack.master.signal(signal.SIGHUP)
+    wait_until(count_is(stack, "worker", 2), 20, "as configured")
+    assert stack.ctl("scale", "web", "3").returncode == 0
+    stack.master.signal(signal.SIGWINCH)
+    wait_until(count_is(stack, "worker", 0), 20, "no workers")
+    stack.master.signal(signal.SIGHUP)
+    wait_until(count_is(stack, "worker", 3), 20, "as the operator had ordered")
+
+
+def test_a_terminal_that_changes_its_size_changes_nothing(make_stack):
+    """In the foreground of a terminal WINCH comes from that, and from nobody who means it."""
+    stack = make_stack(start=False, workers=1)
+    ours, terminal = pty.openpty()
+
+    def take_terminal():
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+    stack.popen = {"preexec_fn": take_terminal, "pass_fds": [terminal]}
+    stack.start()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 90, 0, 0))
+    stack.master.signal(signal.SIGTTIN)  # which comes behind it
+    wait_until(count_is(stack, "worker", 2), 20, "one more, of one")
+    assert "the workers drain" not in stack.log_text() and "signal WINCH" not in stack.log_text()
+    os.close(ours)
+    os.close(terminal)
+
+
+def test_a_pid_file_of_before_names_nobody(make_stack, folder):
+    """After a crash or a reboot its number may be anybody's; that of a server counts."""
+    somebody = subprocess.Popen(["sleep", "60"])
+    path = os.path.join(folder, "pid")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f"{somebody.pid}\n")
+    try:
+        stack = make_stack(workers=1, server=f'pid_file = "{path}";')
+    finally:
+        somebody.kill()
+        somebody.wait()
+    with open(path, encoding="ascii") as file:
+        assert int(file.read()) == stack.master.pid
+    other = make_stack(start=False, workers=1, server=f'pid_file = "{path}";')
+    other.start(wait=False)
+    assert other.master.wait(20) == 1
+    assert f"names process {stack.master.pid}, a forkmark that runs" in other.log_text()
 
 
 @pytest.mark.parametrize("broken,reason", [

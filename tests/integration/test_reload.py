@@ -1,9 +1,14 @@
 """What a reload changes, and how: new processes one in, one out; nothing lost."""
 
+import json
+import os
+import signal
+import subprocess
 import time
 
 from load import Load
 from services import wait_until
+from stack import BINARY
 
 
 def test_an_option_of_the_workers_replaces_them_under_load(make_stack):
@@ -97,6 +102,76 @@ def test_queries_go_through_the_pooler_and_migrations_do_not(make_stack, postgre
     users = dict(stack.sql("SELECT usename, count(*) FROM pg_stat_activity WHERE datname = %s"
                            " AND application_name LIKE 'forkmark%%' GROUP BY usename", stack.database))
     assert set(users) == {"pooled"} and users["pooled"] >= 2
+
+
+def begin(stack, *words):
+    return subprocess.Popen([BINARY, "ctl", "--socket", f"{stack.folder}/control", *words], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def stage(stack):
+    return json.loads(stack.ctl_at("--json", "status").stdout)["reload"]["stage"]
+
+
+def test_who_waits_is_told_of_the_reload_he_asked_for(make_stack):
+    """One asked for while another is under way is the next one, with an end of its own."""
+    stack = make_stack(workers=1)
+    redis = stack.redis_server.server.pid
+    stack.write_config(server='request_timeout = "21s";')
+    os.kill(redis, signal.SIGSTOP)  # the proof waits for it
+    try:
+        first = begin(stack, "reload", "--wait")
+        wait_until(lambda: "proving" in stage(stack), 20, "the first is under way")
+        good = begin(stack, "--json", "reload", "--wait")
+        wait_until(lambda: stack.ctl_at("show", "events").stdout.count("a reload, asked for") == 2, 20, "a second")
+        stack.write_config(server='request_timeout = "22s";')
+    finally:
+        os.kill(redis, signal.SIGCONT)
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == 0 and "20 -> " not in out and "30 -> 21" in out, (out, err)
+    out, err = good.communicate(timeout=60)
+    assert good.returncode == 0, (out, err)
+    assert json.loads(out) == {"changes": [{"key": "server.request_timeout", "old": "21", "new": "22",
+                                            "applies": "new workers"}]}
+    # The same, but the second one fails.
+    stack.write_config(server='request_timeout = "23s";')
+    os.kill(redis, signal.SIGSTOP)
+    try:
+        first = begin(stack, "reload", "--wait")
+        wait_until(lambda: "proving" in stage(stack), 20, "under way again")
+        bad = begin(stack, "reload", "--wait")
+        wait_until(lambda: stack.ctl_at("show", "events").stdout.count("a reload, asked for") == 4, 20, "a fourth")
+        stack.write_config(server="wrokers = 3;")
+    finally:
+        os.kill(redis, signal.SIGCONT)
+    assert first.communicate(timeout=60) and first.returncode == 0
+    out, err = bad.communicate(timeout=60)
+    assert bad.returncode == 1 and "server.wrokers" in err, (out, err)
+    assert "request_timeout = 23" in stack.ctl_at("show", "config").stdout
+
+
+def test_what_changes_as_data(make_stack):
+    stack = make_stack(workers=1, consumers=1)
+
+    def changes(**options):
+        stack.write_config(**options)
+        done = stack.ctl("--json", "reload", "--wait")
+        assert done.returncode == 0, done
+        return {row["key"]: (row["old"], row["new"], row["applies"]) for row in json.loads(done.stdout)["changes"]}
+
+    assert changes() == {}
+    assert changes(server="backlog = 77;", workers=2) == {
+        "server.workers": ("1", "2", "live"), "server.backlog": ("1024", "77", "restart")}
+    more = 'bulk: { consumers = 1; queues = [ "bulk" ]; };'
+    pool = 'default: { consumers = 2; queues = [ "default" ]; }; '
+    assert changes(server="", pools=pool + more) == {
+        "jobs.pools.default.consumers": ("1", "2", "live"), "jobs.pools.default": (None, None, "new workers"),
+        "jobs.pools.bulk.consumers": (None, "1", "live")}
+    assert changes(pools=pool) == {"jobs.pools.bulk.consumers": ("1", None, "live")}
+    stack.write_config(server="wrokers = 3;")
+    failed = stack.ctl_at("--json", "reload", "--wait")
+    answer = json.loads(failed.stdout)
+    assert failed.returncode == 1 and answer["ok"] is False and "server.wrokers" in answer["text"]
 
 
 def test_ctl_reload_fails_with_the_reason(stack):

@@ -13,7 +13,7 @@ import pytest
 from ledger import Ledger
 from manager import Manager
 from services import wait_until
-from stack import BINARY
+from stack import BINARY, free_port
 from test_embedded import Embedded
 
 NEW = "0.1.9"
@@ -138,10 +138,8 @@ def test_beside_and_then_alone(beside):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_and_back_again(beside, number):
-    """TERM lets the new one's requests end; QUIT is quick, as always."""
+    """Either lets the new one's requests end, as the old one serves on at the same sockets."""
     new = start_beside(beside)
-    if number == signal.SIGQUIT:
-        beside.ledger.stop()
     os.kill(new["pid"], number)
     wait_until(lambda: stage(beside) == "", 20, "the old one is alone")
     assert "this one serves on" in beside.log_text()
@@ -150,6 +148,49 @@ def test_and_back_again(beside, number):
     assert answers_over_unix(beside)
     time.sleep(0.5)
     check(beside)
+
+
+def test_quit_to_the_old_one_resets_nobody(beside):
+    new = start_beside(beside)
+    old = beside.master
+    old.signal(signal.SIGQUIT)
+    assert old.wait(40) == 0
+    beside.follow(new["pid"])
+    wait_until(lambda: stage(beside) == "", 20, "the new one is alone")
+    time.sleep(0.5)
+    check(beside)
+    # Alone, it is as quick as always.
+    slow = beside.ledger.__class__(beside.port, beside.client().sign_up().token, connections=4, streams=0)
+    wait_until(lambda: slow.in_flight, 20, "requests are under way")
+    begun = time.monotonic()
+    os.kill(new["pid"], signal.SIGQUIT)
+    beside.master.wait(20)
+    slow.stop()
+    assert time.monotonic() - begun < 15
+
+
+def test_a_reload_beside_leaves_the_sockets_to_the_other_one(beside):
+    """What one of them has no more is still the other's: no filter at it, and its name stays."""
+    new = start_beside(beside)
+    beside.ledger.stop()
+    with open(beside.config, encoding="utf-8") as file:
+        good = file.read()
+    with open(beside.config, "w", encoding="utf-8") as file:
+        file.write(good.replace(f'"127.0.0.1:{beside.port}", "unix:{beside.sockets}"', f'"127.0.0.1:{free_port()}"'))
+    done = beside.ctl_at("reload", "--wait")
+    assert done.returncode == 0 and "server.bind" in done.stdout, done
+    assert len(json.loads(beside.ctl_at("--json", "show", "listeners").stdout)) == 1
+    for _ in range(3):
+        assert beside.client().get("/health/liveness", timeout=5, headers={"Connection": "close"}).status_code == 200
+    assert answers_over_unix(beside)
+    with open(beside.config, "w", encoding="utf-8") as file:
+        file.write(good)
+    beside.master.signal(signal.SIGTERM)
+    assert beside.master.wait(40) == 0
+    beside.follow(new["pid"])
+    wait_until(lambda: stage(beside) == "", 20, "the new one is alone")
+    assert beside.client().get("/health/liveness").status_code == 200
+    assert answers_over_unix(beside)
 
 
 def test_an_old_master_that_is_killed_is_replaced_by_the_new(beside):
@@ -334,6 +375,28 @@ def test_in_place_a_bad_program_or_another_configuration_is_refused(embedded):
     assert now["pid"] == before["pid"] and pids(now) == pids(before)
     assert embedded.client().get("/health/readiness").status_code == 200
     assert "the last upgrade failed" in embedded.ctl("status").stdout
+
+
+def test_in_place_a_file_spoilt_meanwhile_ends_nobody(embedded, folder):
+    """Once its check has read the file, another one is there: both programs would read that."""
+    config = os.path.join(folder, "later.conf")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write("log: { level = \"info\"; };\n")
+    embedded.master.end(signal.SIGTERM, seconds=40)
+    embedded.start("--set", "server.keepalive=2s", "--config", config)
+    before = tree(embedded)
+    install(embedded.binary + ".real")
+    script(embedded.binary, f'{embedded.binary}.real "$@" || exit; touch {folder}/read; sleep 2\n')
+    assert embedded.ctl("upgrade").returncode == 0
+    wait_until(lambda: os.path.exists(f"{folder}/read"), 20, "its check has read the file")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write("log: { levvel = \"info\"; };\n")
+    refused = embedded.ctl("reload", "--wait")
+    assert refused.returncode == 1 and "log.levvel" in refused.stderr, refused
+    wait_until(lambda: "log.levvel" in tree(embedded)["upgrade"].get("failure", ""), 20, "the upgrade is given up")
+    now = tree(embedded)
+    assert now["pid"] == before["pid"] and pids(now) == pids(before)
+    assert embedded.client().get("/health/readiness").status_code == 200
 
 
 def test_in_place_a_program_that_does_not_get_to_serve_gives_way_to_the_former(embedded):
