@@ -258,7 +258,7 @@ void master_init(struct master *m, struct options *options, size_t slots)
     m->now = m->awake_since;
     m->manager.fd = -1;
     m->upgrade.link.fd = m->upgrade.check_output = -1;
-    m->oom_kills = autopsy_oom_kills();
+    m->oom_kills = m->oom_kills_lately = autopsy_oom_kills();
     m->note =
         mmap(NULL, NOTE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     m->board = board_new(slots);

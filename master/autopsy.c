@@ -127,15 +127,56 @@ void autopsy_ask(pid_t pid, bool is_stopped)
         kill(pid, SIGCONT);
 }
 
+/* Whether "memory" is among the words that commas part, up to a colon. */
+static bool has_memory(const char *words)
+{
+    for (;; words++) {
+        size_t length = strcspn(words, ",:\n");
+
+        if (length == strlen("memory") && strncmp(words, "memory", length) == 0)
+            return true;
+        words += length;
+        if (*words != ',')
+            return false;
+    }
+}
+
+/*
+ * "4:memory:/a" (version 1) or "0::/a" (version 2) to the file that counts; cgroups(7).
+ * In a container without a namespace of its own the path is the host's, and the folder
+ * that is seen at the top is ours.
+ */
+static bool find_counter(const char *line, char *path, size_t room)
+{
+    const char *words = strchr(line, ':'),
+               *folder = words ? strchr(words + 1, ':') : NULL;
+    bool is_v2 = folder == words + 1;
+
+    if (!folder || (!is_v2 && !has_memory(words + 1)))
+        return false;
+    const char *top = is_v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    const char *file = is_v2 ? "memory.events" : "memory.oom_control";
+    snprintf(path, room, "%s%.*s/%s", top, (int)strcspn(folder + 1, "\n"), folder + 1,
+             file);
+    if (access(path, R_OK) == 0)
+        return true;
+    snprintf(path, room, "%s/%s", top, file);
+    return access(path, R_OK) == 0;
+}
+
 uint64_t autopsy_oom_kills(void)
 {
-    char line[512], path[600];
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    char line[512], path[640];
+    uint64_t kills = 0;
+    bool is_found = false;
 
-    first_line("/proc/self/cgroup", line, sizeof(line));
-    if (strncmp(line, "0::", 3) != 0)
-        return 0;
-    snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.events", line + 3);
-    return number_behind(path, "oom_kill ");
+    while (file && !is_found && fgets(line, sizeof(line), file))
+        if ((is_found = find_counter(line, path, sizeof(path))))
+            kills = number_behind(path, "oom_kill ");
+    if (file)
+        fclose(file);
+    return kills;
 }
 
 void autopsy_usage(const struct rusage *usage, struct buf *out)

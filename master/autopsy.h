@@ -40,7 +40,8 @@ void hang_describe(pid_t pid, const struct vital *before, const struct vital *no
 /* Asks the child for its stack and for what it is at; it ends itself after that. */
 void autopsy_ask(pid_t pid, bool is_stopped);
 
-/* Times the kernel killed for memory in this process' control group; 0: not known. */
+/* Times the kernel killed for memory in this process' control group, of version 1 or 2;
+ * 0: not known. */
 uint64_t autopsy_oom_kills(void);
 
 /* "user 1.20 s, system 0.31 s, 34.1 MB at most". */

@@ -86,14 +86,8 @@ bool child_ended_on_purpose(const struct child *child, int status)
 /* The signal or exit status, what it used, and whether the kernel wanted its memory. */
 static void say_how(struct master *m, int status, struct buf *out)
 {
-    uint64_t kills = WIFSIGNALED(status) ? autopsy_oom_kills() : 0;
-
     buf_adds(out, status_text(status));
-    if (kills > m->oom_kills)
-        buf_addf(out, ", out of memory (oom_kill of the control group is %llu)",
-                 (unsigned long long)kills);
-    if (kills > 0)
-        m->oom_kills = kills;
+    watch_say_oom(m, status, out);
     buf_adds(out, "; ");
     autopsy_usage(&m->usage, out);
 }

@@ -117,8 +117,10 @@ struct master {
     struct upgrade upgrade;
     struct notify manager; /* systemd, as a rule */
     struct rusage usage;   /* of the child that on_child() has just reaped */
-    uint64_t oom_kills;    /* of the control group, as far as it is known */
-    char *note;            /* shared with short-lived children: what they have to say */
+    /* Of the control group: a second ago or two, and when it was looked at last. What has
+     * been killed since may be the child whose end is being told. */
+    uint64_t oom_kills, oom_kills_lately;
+    char *note; /* shared with short-lived children: what they have to say */
     struct services services;
     bool embedded[SERVICE_COUNT];
     struct control *control;
@@ -160,6 +162,8 @@ uint64_t watch_turn(struct master *m);
 void watch_note_lateness(struct master *m); /* at the start of each turn */
 /* The child of that slot leaves its stack in the log, then it ends. */
 void watch_kill(struct master *m, size_t index, const char *why, bool is_stopped);
+/* ", out of memory ..." where the kernel killed for that a moment ago; else nothing. */
+void watch_say_oom(struct master *m, int status, struct buf *out);
 /* How long the child has been silent, counted from when the master was awake to notice.
  */
 uint64_t watch_silence(const struct master *m, size_t index);

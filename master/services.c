@@ -5,6 +5,7 @@
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/log.h"
+#include "master/events.h"
 #include "master/master.h"
 #include "master/program.h"
 #include <ctype.h>
@@ -401,6 +402,7 @@ uint64_t services_turn(struct master *m)
 static void ended(struct master *m, struct service *service, int status)
 {
     enum service_state state = service->state;
+    struct buf how = BUF_HEAP;
 
     service->pid = 0;
     if (service->probe_fd >= 0)
@@ -420,8 +422,12 @@ static void ended(struct master *m, struct service *service, int status)
                   status_text(status));
         break;
     case SERVICE_UP:
+        buf_adds(&how, status_text(status));
+        watch_say_oom(m, status, &how);
         log_error("%s died: %s; it is started again", service->kind->name,
-                  status_text(status));
+                  buf_text(&how));
+        event_note(EVENT_DEATH, "%s died: %s", service->kind->name, buf_text(&how));
+        buf_done(&how);
         if (m->now - service->since > STEADY_MS)
             service->failures = 0;
         break;

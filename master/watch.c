@@ -13,6 +13,7 @@
 #include "master/master.h"
 #include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 #define LOOK_EVERY_MS 1000
 /* Reading PSS costs the kernel a walk through the process' pages. */
@@ -121,6 +122,27 @@ static void look_at_job(struct master *m, size_t index)
     }
 }
 
+/* Others of the group may have been killed before: programs that jobs run, for one. */
+static void look_at_oom(struct master *m)
+{
+    m->oom_kills = m->oom_kills_lately;
+    m->oom_kills_lately = autopsy_oom_kills();
+}
+
+void watch_say_oom(struct master *m, int status, struct buf *out)
+{
+    uint64_t kills;
+
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+        return;
+    kills = autopsy_oom_kills();
+    if (kills > m->oom_kills)
+        buf_addf(out, ", out of memory (oom_kill of the control group is %llu)",
+                 (unsigned long long)kills);
+    if (kills > 0)
+        m->oom_kills = m->oom_kills_lately = kills;
+}
+
 static uint64_t memory_limit(const struct master *m, const struct child *child)
 {
     switch (child->pool->role->board) {
@@ -160,6 +182,7 @@ uint64_t watch_turn(struct master *m)
     if (m->now < next)
         return next;
     next = m->now + LOOK_EVERY_MS;
+    look_at_oom(m);
     bool wants_memory = m->now >= memory_at;
     if (wants_memory)
         memory_at = m->now + MEMORY_EVERY_MS;

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 
@@ -56,6 +57,64 @@ def test_a_crash_leaves_its_stack(make_stack):
     wait_until(lambda: f"(pid {victim}) died: signal 6" in stack.log_text(), 10, "it is told")
     wait_until(lambda: re.search(r"worker 1: #\d+ .*task_run_loop", stack.log_text()), 5, "its stack")
     wait_until(lambda: set(stack.children("worker")) - {victim}, 10, "another one")
+
+
+@pytest.fixture
+def memory_group():
+    """A control group (version 1) with an account of its memory; gone afterwards."""
+    path = f"/sys/fs/cgroup/memory/forkmark-test-{os.getpid()}"
+    try:
+        os.mkdir(path)
+    except OSError as error:
+        pytest.skip(f"no control group of memory can be made: {error}")
+    yield path
+    wait_until(lambda: not open(f"{path}/cgroup.procs", encoding="ascii").read(), 20, "nobody is left in the group")
+    os.rmdir(path)
+
+
+EATER = """
+import sys
+group, eaten = sys.argv[1], []
+def kills():
+    return int(open(group + "/memory.oom_control").read().split("oom_kill ")[1])
+open(group + "/cgroup.procs", "w").write("0")
+before = kills()
+while kills() == before and len(eaten) < 1000:
+    eaten.append(bytearray(b"x" * 262144))
+print(kills() - before)
+"""
+
+
+def test_who_died_for_memory_is_said_so(memory_group, make_stack):
+    """The kernel itself kills a worker, the likeliest victim of a group that is full."""
+    def write(name, value, path=memory_group):
+        with open(f"{path}/{name}", "w", encoding="ascii") as file:
+            file.write(str(value))
+
+    stack = make_stack(start=False, workers=2)
+    stack.popen = {"preexec_fn": lambda: write("cgroup.procs", 0)}
+    stack.start()
+    victim = min(stack.children("worker"))
+    write("oom_score_adj", 1000, f"/proc/{victim}")
+    with open(f"{memory_group}/memory.usage_in_bytes", encoding="ascii") as file:
+        write("memory.limit_in_bytes", int(file.read()) + (32 << 20))
+    eater = subprocess.run(["/usr/bin/python3", "-c", EATER, memory_group], capture_output=True, text=True,
+                           timeout=60, check=False)
+    assert eater.stdout == "1\n", eater
+    told = wait_until(lambda: re.search(rf"ERROR master worker \d \(pid {victim}\) died: .*", stack.log_text()), 20,
+                      "its end is told")
+    assert "signal 9 (Killed), out of memory (oom_kill of the control group is 1); user " in told[0], told[0]
+    write("memory.limit_in_bytes", -1)
+    wait_until(lambda: len(stack.children("worker")) == 2, 20, "it is replaced")
+    page = stack.client().get("/metrics").text
+    assert 'child_restarts_total{role="worker",reason="oom"} 1' in page
+    # Another one, that somebody killed, did not die for that.
+    time.sleep(2.5)
+    victim = min(stack.children("worker"))
+    os.kill(victim, signal.SIGKILL)
+    told = wait_until(lambda: re.search(rf"ERROR master worker \d \(pid {victim}\) died: .*", stack.log_text()), 20,
+                      "its end is told")
+    assert "signal 9 (Killed); user " in told[0], told[0]
 
 
 def test_a_worn_worker_is_replaced_without_loss(make_stack):
