@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/log_link.h"
 #include "common/log_sink.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -27,6 +28,7 @@ static const struct {
 static struct {
     struct log_sink *sink;   /* NULL: standard error, until it is opened */
     struct log_sink *access; /* NULL: access lines go where the others go */
+    int link;                /* files come from there; 0: from nowhere */
     enum log_format format;
     _Atomic int32_t own_level;
     _Atomic int32_t *level; /* the own one, or one that processes share */
@@ -76,9 +78,9 @@ int log_open_access(const char *path)
     return 0;
 }
 
-static int reopen(struct log_sink *sink)
+static int reopen(struct log_sink *sink, bool is_handed)
 {
-    int rc = sink ? log_sink_reopen(sink) : 0;
+    int rc = sink && !is_handed ? log_sink_reopen(sink) : 0;
 
     if (rc < 0)
         log_error("cannot reopen the log %s: %s; going on with the old one",
@@ -86,16 +88,43 @@ static int reopen(struct log_sink *sink)
     return rc;
 }
 
+static void take_handed(bool ret_taken[LOG_FDS])
+{
+    struct log_sink *sinks[LOG_FDS] = { state.sink, state.access };
+
+    if (state.link > 0)
+        log_link_take(state.link, sinks, ret_taken);
+}
+
 int log_reopen(void)
 {
-    int rc = reopen(state.sink), access_rc = reopen(state.access);
+    bool is_handed[LOG_FDS] = { false };
 
+    take_handed(is_handed);
+    int rc = reopen(state.sink, is_handed[0]);
+    int access_rc = reopen(state.access, is_handed[1]);
     return rc < 0 ? rc : access_rc;
+}
+
+void log_hand(int link)
+{
+    struct log_sink *sinks[LOG_FDS] = { state.sink, state.access };
+
+    if (!log_link_hand(link, sinks))
+        log_debug("log files could not be handed over: %s", strerror(errno));
+}
+
+void log_take_from(int link)
+{
+    bool is_taken[LOG_FDS] = { false };
+
+    state.link = link;
+    take_handed(is_taken);
 }
 
 void log_give(uid_t uid, gid_t gid)
 {
-    struct log_sink *sinks[] = { state.sink, state.access };
+    struct log_sink *sinks[LOG_FDS] = { state.sink, state.access };
 
     for (size_t i = 0; i < LOG_FDS; i++)
         if (sinks[i] && !log_sink_give(sinks[i], uid, gid))

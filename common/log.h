@@ -26,10 +26,16 @@ enum log_format { LOGF_TEXT, LOGF_JSON };
 int log_open(const char *path, enum log_format format, enum log_level level);
 /* A place of their own for access lines; "": where the others go. */
 int log_open_access(const char *path);
-/* Opens the same places again (USR1). Keeps an old one when that fails. */
+/* Opens the same places again (USR1), except for files that were handed over. Keeps an
+ * old one when that fails. */
 int log_reopen(void);
-/* The files become that user's, whose processes will have to open them again. */
+/* The files become that user's. */
 void log_give(uid_t uid, gid_t gid);
+/* The master's and the child's side of log_link.h: files that are open now go to whoever
+ * has the other end; files come from there, and those that are there already are taken.
+ */
+void log_hand(int link);
+void log_take_from(int link);
 /* The descriptors to keep in a child. How many. */
 #define LOG_FDS 2
 size_t log_fds(int fds[LOG_FDS]);

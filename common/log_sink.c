@@ -253,17 +253,20 @@ void log_sink_close(struct log_sink *sink)
     free(sink);
 }
 
+int log_sink_adopt(struct log_sink *sink, int fd)
+{
+    /* Under the same number, so that no writer ever finds it closed. */
+    int rc = dup3(fd, sink->fd, O_CLOEXEC) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
 int log_sink_reopen(struct log_sink *sink)
 {
     if (sink->kind == SINK_FD)
         return 0;
     int fd = open_again(sink);
-    if (fd < 0)
-        return fd;
-    /* Under the same number, so that no writer ever finds it closed. */
-    int rc = dup3(fd, sink->fd, O_CLOEXEC) < 0 ? -errno : 0;
-    close(fd);
-    return rc;
+    return fd < 0 ? fd : log_sink_adopt(sink, fd);
 }
 
 bool log_sink_give(struct log_sink *sink, uid_t uid, gid_t gid)

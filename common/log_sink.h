@@ -48,6 +48,8 @@ void log_sink_close(struct log_sink *sink); /* NULL is fine */
 void log_sink_write(struct log_sink *sink, const struct log_record *record);
 /* USR1: the same place again. On failure it goes on as it was. 0 or a negative errno. */
 int log_sink_reopen(struct log_sink *sink);
+/* The same with a descriptor that is open already, and is this function's now. */
+int log_sink_adopt(struct log_sink *sink, int fd);
 /* Files only: to the user that will have to open it again. False: errno says why. */
 bool log_sink_give(struct log_sink *sink, uid_t uid, gid_t gid);
 

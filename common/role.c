@@ -204,4 +204,7 @@ void role_watch(const struct role_context *context, void (*drain)(void *arg),
         uv_signal_start(&signals[i].handle, signals[i].act, signals[i].signum);
         uv_unref((uv_handle_t *)&signals[i].handle);
     }
+    /* Until now the signal that says so was ignored. */
+    if (context->log_link > 0)
+        log_take_from(context->log_link);
 }

@@ -29,6 +29,7 @@ struct role_context {
     const int *listeners;    /* HTTP listening sockets, non-blocking; workers only */
     size_t listener_count;
     const struct pool_options *pool; /* consumers only */
+    int log_link;  /* log files that were opened again come from there; 0: none */
     int notify_fd; /* eventfd: a change of state wakes the master; -1 in tests */
     /* The first of a new generation: before it serves, it tries out what it needs. */
     bool is_proof;

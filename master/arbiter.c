@@ -96,13 +96,13 @@ static void on_winch(struct master *m)
     web->is_put_away = true;
 }
 
-/* The master first: it may create a file that its children can only open. */
+/* The master alone opens files: its children may not get there any more. */
 static void on_reopen(struct master *m)
 {
     log_reopen();
     if (m->account.changes)
         log_give(m->account.uid, m->account.gid);
-    pools_signal(m, SIGUSR1);
+    pools_reopen_logs(m);
 }
 
 static void on_upgrade(struct master *m)

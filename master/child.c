@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- who it is ---- */
 
@@ -38,6 +39,13 @@ const char *child_name(const struct master *m, const struct child *child)
 
     child_title(child->pool, child_number(m, child), text, sizeof(text));
     return text;
+}
+
+void child_close_link(struct child *child)
+{
+    if (child->log_link)
+        close(child->log_link);
+    child->log_link = 0;
 }
 
 /* ---- its beginning ---- */

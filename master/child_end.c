@@ -160,6 +160,7 @@ bool pools_reaped(struct master *m, pid_t pid, int status)
         if (!child_ended_on_purpose(child, status) && !child->is_draining)
             board_shared(m->board)->restarts++;
         board_release(m->board, (int)i);
+        child_close_link(child);
         *child = (struct child){ 0 };
         return true;
     }

@@ -2,6 +2,7 @@
  * pool.c - which pools there are, and what children each of them has; see pool.h.
  */
 #include "master/pool.h"
+#include "common/log.h"
 #include "master/master.h"
 #include "master/pool_parts.h"
 #include <signal.h>
@@ -139,9 +140,15 @@ size_t pools_left(const struct master *m)
     return left;
 }
 
-void pools_signal(struct master *m, int signum)
+void pools_reopen_logs(struct master *m)
 {
-    for (size_t i = 0; i < board_slots(m->board); i++)
-        if (m->children[i].pid)
-            kill(m->children[i].pid, signum);
+    for (size_t i = 0; i < board_slots(m->board); i++) {
+        struct child *child = &m->children[i];
+
+        if (!child->pid)
+            continue;
+        if (child->log_link)
+            log_hand(child->log_link);
+        kill(child->pid, SIGUSR1);
+    }
 }

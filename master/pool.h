@@ -63,6 +63,7 @@ struct child {
     struct pool *pool;
     unsigned generation; /* of the pool, at its fork */
     unsigned attempt;    /* the pool's failures at its fork */
+    int log_link;        /* log files are handed over there; 0: no longer */
     bool was_ready;
     bool is_draining;
     bool is_proof;      /* belongs to nobody yet: a reload's first, see reload.c */
@@ -113,7 +114,8 @@ uint64_t pools_turn(struct master *m);
 bool pools_reaped(struct master *m, pid_t pid, int status);
 /* Children of all pools that are still there. */
 size_t pools_left(const struct master *m);
-void pools_signal(struct master *m, int signum);
+/* Everybody opens log files again, as the master has just done. */
+void pools_reopen_logs(struct master *m);
 
 /* The pause after so many rounds of young deaths: 0, 0.1, 0.2, 0.4 ... 30 s. */
 uint64_t pool_pause_ms(unsigned failures);
@@ -121,6 +123,7 @@ uint64_t pool_pause_ms(unsigned failures);
 /* "worker 3", "consumer default 1", "scheduler". */
 void child_title(const struct pool *pool, int number, char *text, size_t room);
 const char *child_name(const struct master *m, const struct child *child); /* static */
+void child_close_link(struct child *child);
 /* `why` is a literal: it stands in the events when the child has ended. */
 void child_drain(struct master *m, struct child *child, const char *why);
 /* It was told to, or its pool says so: no death, and no error. */

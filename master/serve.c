@@ -12,7 +12,6 @@
 #include "master/tls_files.h"
 #include "master/upgrade.h"
 #include <errno.h>
-#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -96,23 +95,7 @@ void setup_complete(struct setup *setup)
     buf_done(&errors);
 }
 
-/* The master opens a log anywhere; its children, who have given root up, may not get
- * there again. */
-static void warn_of_folder(const struct setup *setup, const char *option,
-                           const char *path)
-{
-    char folder[PATH_MAX];
-
-    if (!setup->account.changes || !*path || !log_sink_is_file(path))
-        return;
-    snprintf(folder, sizeof(folder), "%s", path);
-    if (!account_reaches(&setup->account, dirname(folder)))
-        log_warn("%s: user %s cannot reach %s: after USR1 its processes would go on with "
-                 "the old file; let it pass through that folder",
-                 option, setup->account.name, path);
-}
-
-/* A log file must be writable to children that reopen it after giving up root. */
+/* The files belong to the user that writes to them; see log_link.h for who opens them. */
 static void open_log(const struct setup *setup)
 {
     const struct options *options = setup->options;
@@ -128,8 +111,6 @@ static void open_log(const struct setup *setup)
               strerror(-rc));
     if (setup->account.changes)
         log_give(setup->account.uid, setup->account.gid);
-    warn_of_folder(setup, "log.path", options->log.path);
-    warn_of_folder(setup, "log.access_path", options->log.access_path);
 }
 
 static size_t slots_for(const struct options *options)

@@ -3,6 +3,7 @@
  */
 #include "common/buf.h"
 #include "common/log.h"
+#include "common/log_link.h"
 #include "master/master.h"
 #include "master/title.h"
 #include <errno.h>
@@ -61,12 +62,13 @@ static void close_others(int *keep, size_t count)
 }
 
 static void leave_descriptors(struct master *m, const struct role *role,
-                              const struct listeners *listeners)
+                              const struct listeners *listeners, int log_link)
 {
-    int keep[LISTENERS_MAX + LOG_FDS + 1];
+    int keep[LISTENERS_MAX + LOG_FDS + 2];
     size_t count = log_fds(keep);
 
     keep[count++] = m->notify_fd;
+    keep[count++] = log_link; /* none is 0, which stays open anyway */
     if (role->has_listeners)
         for (size_t i = 0; i < listeners->count; i++)
             keep[count++] = listeners->fds[i];
@@ -117,7 +119,7 @@ static void leave_last_words(const char *reason)
 }
 
 _Noreturn static void be_child(struct master *m, struct child *child,
-                               struct board_slot *slot)
+                               struct board_slot *slot, int log_link)
 {
     const struct role *role = child->pool->role;
     char name[48], title[64];
@@ -133,6 +135,7 @@ _Noreturn static void be_child(struct master *m, struct child *child,
         .listener_count = role->has_listeners ? listeners->count : 0,
         .pool =
             role->board == BOARD_CONSUMER ? pool_options_of(options, child->pool) : NULL,
+        .log_link = log_link,
         .notify_fd = m->notify_fd,
         .is_proof = child->is_proof,
     };
@@ -144,7 +147,7 @@ _Noreturn static void be_child(struct master *m, struct child *child,
     memcpy(context.predecessor, child->predecessor.rq_name, sizeof(context.predecessor));
     context.predecessor_overran = child->predecessor.has_overrun;
     setsid();
-    leave_descriptors(m, role, listeners);
+    leave_descriptors(m, role, listeners, log_link);
     child_title(child->pool, slot->number, name, sizeof(name));
     log_set_process(name);
     snprintf(title, sizeof(title), "forkmark: %s", name);
@@ -158,13 +161,22 @@ _Noreturn static void be_child(struct master *m, struct child *child,
 pid_t spawn_child(struct master *m, struct child *child, int slot)
 {
     struct board_slot *of_child = board_slot(m->board, (size_t)slot);
+    int link[2] = { 0, 0 };
 
+    if (!log_link_open(link)) /* then it opens files by itself */
+        link[0] = link[1] = 0;
     fflush(NULL); /* what stands in buffers must not be written twice */
     pid_t pid = fork();
-    if (pid < 0)
-        return -errno;
+    int error = errno;
     if (pid == 0)
-        be_child(m, child, of_child);
+        be_child(m, child, of_child, link[1]);
+    if (link[1])
+        close(link[1]);
+    child->log_link = link[0];
+    if (pid < 0) {
+        child_close_link(child);
+        return -error;
+    }
     of_child->pid = pid;
     return pid;
 }

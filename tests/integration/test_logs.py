@@ -1,5 +1,6 @@
 """Where the log and the access log go, what stands in them, and that nobody forges a line."""
 
+import contextlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import pytest
 import requests
 
+from load import Load
 from services import Process, wait_until
 from stack import BINARY
 
@@ -161,6 +163,14 @@ def test_a_format_changes_with_a_reload(make_stack, access_log):
     wait_for_line(access_log, "second /health/liveness")
 
 
+def open_files(pid):
+    found = set()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return found
+
+
 def test_usr1_reopens_both_in_every_process(make_stack, folder, access_log):
     error_log = os.path.join(folder, "error.log")
     stack = with_format(make_stack, access_log, "%(p)s %(U)s", path=error_log)
@@ -170,9 +180,6 @@ def test_usr1_reopens_both_in_every_process(make_stack, folder, access_log):
     stack.master.signal(signal.SIGUSR1)
     wait_until(lambda: os.path.exists(error_log) and os.path.exists(access_log), 10, "new files")
     pids = [stack.master.pid, *stack.children()]
-
-    def open_files(pid):
-        return {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
 
     def all_have_the_new():
         found = [open_files(pid) for pid in pids]
@@ -191,17 +198,36 @@ def test_usr1_reopens_both_in_every_process(make_stack, folder, access_log):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="nobody gives root up")
-def test_a_folder_its_processes_cannot_reach_is_told(make_stack, folder):
+def test_rotated_files_are_handed_to_those_who_could_not_open_them(make_stack, folder):
+    """A folder that is root's alone, and consumers with a user of their own; under load."""
     shut = os.path.join(folder, "shut")
     os.mkdir(shut, 0o700)
-    stack = make_stack(log=log_options(access_path=os.path.join(shut, "access.log")) + 'level = "info"; access = true;')
-    assert re.search(r"WARN .*log\.access_path: user \w+ cannot reach .*/shut/access\.log: after USR1", stack.log_text())
-    stack.client().get("/health/liveness")  # what is open stays open
-    wait_for_line(os.path.join(shut, "access.log"), "/health/liveness")
-    stack.master.signal(signal.SIGUSR1)
-    wait_until(lambda: "cannot reopen the log" in stack.log_text(), 10, "its processes say that they go on")
-    stack.client().get("/health/readiness")
-    wait_for_line(os.path.join(shut, "access.log"), "/health/readiness")
+    paths = [os.path.join(shut, name) for name in ("error.log", "access.log")]
+    stack = make_stack(workers=2, start=False, pool='user = "daemon";',
+                       log='level = "info"; access = true; ' + log_options(path=paths[0], access_path=paths[1]))
+    start(stack)
+    wait_until(lambda: len(stack.children()) == 4, 20, "everybody is there")
+    load = Load(stack.client().sign_up(), connections=4)
+    try:
+        for number in range(3):
+            for path in paths:
+                os.rename(path, f"{path}.{number}")
+            # One that has just been forked does not hear the signal: it is handed files, too.
+            os.kill(min(stack.children("worker")), signal.SIGKILL)
+            stack.master.signal(signal.SIGUSR1)
+
+            def all_have_the_new():
+                found = [open_files(pid) for pid in (stack.master.pid, *stack.children())]
+                return len(found) == 5 and all(set(paths) <= files and not any("log." in name for name in files)
+                                               for files in found)
+            wait_until(all_have_the_new, 20, "everybody writes to the new files")
+    finally:
+        load.stop()
+    size = os.path.getsize(paths[1])
+    stack.client().get("/health/liveness")
+    wait_until(lambda: os.path.getsize(paths[1]) > size, 10, "a line more")
+    text = "\n".join("\n".join(lines_of(path)) for path in (paths[0], *(f"{paths[0]}.{n}" for n in range(3))))
+    assert "cannot reopen" not in text and "Permission denied" not in text
 
 
 RFC5424 = re.compile(r"<(\d{1,3})>1 (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,6}Z) ([!-~]{1,255}) ([!-~]{1,48}) ([!-~]{1,128}) "
