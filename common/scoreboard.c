@@ -118,19 +118,30 @@ int board_take(struct scoreboard *board, enum board_role role, int number,
     return -1;
 }
 
-/* What only grows, in struct board_counters: arrays of uint64_t. */
+/* Arrays of uint64_t, or single ones. */
 #define GROWS(field)                                                       \
     {                                                                      \
-        offsetof(struct board_counters, field),                            \
+#field, offsetof(struct board_counters, field),                    \
             sizeof(((struct board_counters *)0)->field) / sizeof(uint64_t) \
     }
-static const struct {
-    size_t offset, count;
-} growing[] = {
-    GROWS(requests),    GROWS(errors_5xx),       GROWS(accepted),   GROWS(jobs_done),
-    GROWS(jobs_failed), GROWS(busy_us),          GROWS(latency),    GROWS(latency_sum_us),
-    GROWS(responses),   GROWS(job_ends),         GROWS(job_us),     GROWS(pg_waits),
-    GROWS(pg_wait_us),  GROWS(pg_wait_failures), GROWS(cache_hits), GROWS(cache_misses),
+const struct board_growing board_growing[] = {
+    GROWS(requests),
+    GROWS(errors_5xx),
+    GROWS(accepted),
+    GROWS(jobs_done),
+    GROWS(jobs_failed),
+    GROWS(busy_us),
+    GROWS(latency),
+    GROWS(latency_sum_us),
+    GROWS(responses),
+    GROWS(job_ends),
+    GROWS(job_us),
+    GROWS(pg_waits),
+    GROWS(pg_wait_us),
+    GROWS(pg_wait_failures),
+    GROWS(cache_hits),
+    GROWS(cache_misses),
+    { 0 },
 };
 
 static _Atomic uint64_t *field_at(struct board_counters *count, size_t offset)
@@ -148,9 +159,9 @@ static uint64_t read_at(const struct board_counters *count, size_t offset)
 
 static void add_up(struct board_counters *to, const struct board_counters *from)
 {
-    for (size_t i = 0; i < sizeof(growing) / sizeof(growing[0]); i++)
-        for (size_t n = 0; n < growing[i].count; n++) {
-            size_t offset = growing[i].offset + n * sizeof(uint64_t);
+    for (const struct board_growing *row = board_growing; row->name; row++)
+        for (size_t n = 0; n < row->count; n++) {
+            size_t offset = row->offset + n * sizeof(uint64_t);
 
             atomic_fetch_add_explicit(field_at(to, offset), read_at(from, offset),
                                       memory_order_relaxed);
@@ -162,19 +173,37 @@ static bool is_role(int role)
     return role >= 0 && role < BOARD_ROLES;
 }
 
+static void begin_past(struct board_shared *shared)
+{
+    atomic_fetch_add_explicit(&shared->past_sequence, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+}
+
+static void end_past(struct board_shared *shared)
+{
+    atomic_fetch_add_explicit(&shared->past_sequence, 1, memory_order_release);
+}
+
+void board_add_past(struct scoreboard *board, const struct board_totals *totals)
+{
+    begin_past(&board->shared);
+    for (int role = 0; role < BOARD_ROLES; role++)
+        add_up(&board->shared.past[role], &totals->of[role]);
+    end_past(&board->shared);
+}
+
 /* Its counters move to the past at one stroke, as readers see it. */
 static void fold(struct scoreboard *board, struct board_slot *slot)
 {
     struct board_shared *shared = &board->shared;
     int role = atomic_load(&slot->role);
 
-    atomic_fetch_add_explicit(&shared->past_sequence, 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
+    begin_past(shared);
     if (is_role(role))
         add_up(&shared->past[role], &slot->count);
     memset(&slot->count, 0, sizeof(slot->count));
     atomic_store_explicit(&slot->role, BOARD_NONE, memory_order_relaxed);
-    atomic_fetch_add_explicit(&shared->past_sequence, 1, memory_order_release);
+    end_past(shared);
 }
 
 static void sum_once(const struct scoreboard *board, struct board_totals *ret)

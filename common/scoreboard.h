@@ -189,6 +189,15 @@ struct board_totals {
     struct board_counters of[BOARD_ROLES];
 };
 void board_sum(const struct scoreboard *board, struct board_totals *ret);
+/* Counted by another program before; see scoreboard_history.h. */
+void board_add_past(struct scoreboard *board, const struct board_totals *totals);
+
+/* What only grows, in struct board_counters: so many numbers from there on. */
+struct board_growing {
+    const char *name; /* NULL: the end */
+    size_t offset, count;
+};
+extern const struct board_growing board_growing[];
 
 /* A consistent copy; false when the writer was torn off in the middle. */
 bool board_read_doing(const struct board_slot *slot, struct board_doing *ret);

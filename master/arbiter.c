@@ -257,7 +257,7 @@ void master_init(struct master *m, struct options *options, size_t slots)
         (struct master){ .options = options, .pid = getpid(), .awake_since = clock_ms() };
     m->now = m->awake_since;
     m->manager.fd = -1;
-    m->upgrade.link.fd = m->upgrade.check_output = -1;
+    m->upgrade.link.fd = m->upgrade.check_output = m->upgrade.history = -1;
     m->oom_kills = m->oom_kills_lately = autopsy_oom_kills();
     m->note =
         mmap(NULL, NOTE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -279,6 +279,7 @@ void master_init(struct master *m, struct options *options, size_t slots)
 
 void master_done(struct master *m)
 {
+    upgrade_leave_history(m);
     control_close(m);
     notify_done(m);
     listeners_close(&m->listeners);

@@ -6,11 +6,14 @@
 #include "common/clock.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A crash loop at its slowest pace needs hours to push everything else out. */
 #define EVENTS_KEPT 256
 #define EVENT_BYTES 400
+
+#define LINE_WORD "event "
 
 static const char *const kinds[] = {
     [EVENT_START] = "start", [EVENT_END] = "end",         [EVENT_DEATH] = "death",
@@ -53,6 +56,63 @@ void event_note(enum event_kind kind, const char *format, ...)
     vsnprintf(event->text, sizeof(event->text), format, args);
     va_end(args);
     put_on_one_line(event->text);
+}
+
+/* Behind those that are not younger; when all places are taken the oldest one goes. */
+static void insert(const struct event *event)
+{
+    size_t at = ring.count;
+
+    if (at >= EVENTS_KEPT && ring.events[at % EVENTS_KEPT].at_us > event->at_us)
+        return;
+    ring.count++;
+    size_t first = ring.count > EVENTS_KEPT ? ring.count - EVENTS_KEPT : 0;
+    for (; at > first && ring.events[(at - 1) % EVENTS_KEPT].at_us > event->at_us; at--)
+        ring.events[at % EVENTS_KEPT] = ring.events[(at - 1) % EVENTS_KEPT];
+    ring.events[at % EVENTS_KEPT] = *event;
+}
+
+size_t events_count(void)
+{
+    return ring.count;
+}
+
+void events_write(size_t since, struct buf *out)
+{
+    size_t first = ring.count > EVENTS_KEPT ? ring.count - EVENTS_KEPT : 0;
+
+    for (size_t i = since > first ? since : first; i < ring.count; i++) {
+        const struct event *event = &ring.events[i % EVENTS_KEPT];
+
+        buf_addf(out, LINE_WORD "%lld %s %s\n", (long long)event->at_us,
+                 kinds[event->kind], event->text);
+    }
+}
+
+/* One that only a later program knows is news of the master. */
+static enum event_kind kind_of(const char *word, size_t length)
+{
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (strlen(kinds[i]) == length && memcmp(kinds[i], word, length) == 0)
+            return (enum event_kind)i;
+    return EVENT_MASTER;
+}
+
+bool events_read(const char *line)
+{
+    struct event event = { 0 };
+    char *word;
+
+    if (strncmp(line, LINE_WORD, strlen(LINE_WORD)) != 0)
+        return false;
+    event.at_us = strtoll(line + strlen(LINE_WORD), &word, 10);
+    word += strspn(word, " ");
+    size_t length = strcspn(word, " ");
+    event.kind = kind_of(word, length);
+    snprintf(event.text, sizeof(event.text), "%s", word[length] ? word + length + 1 : "");
+    put_on_one_line(event.text);
+    insert(&event);
+    return true;
 }
 
 void events_show(cJSON *list, struct buf *text)

@@ -9,6 +9,8 @@
 #define FORKMARK_MASTER_EVENTS_H
 
 #include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 struct buf;
 
@@ -30,5 +32,11 @@ void event_note(enum event_kind kind, const char *format, ...)
 /* Oldest first: into an array of {"time", "kind", "text"}, and as lines. */
 void events_show(cJSON *list, struct buf *text);
 void events_clear(void);
+
+/* For the program that takes over: a line for each since `since` (as events_count() was),
+ * which events_read() puts where its time says. False: it is no such line. */
+size_t events_count(void);
+void events_write(size_t since, struct buf *out);
+bool events_read(const char *line);
 
 #endif

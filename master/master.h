@@ -12,6 +12,7 @@
 #include "common/buf.h"
 #include "common/options.h"
 #include "common/scoreboard.h"
+#include "common/scoreboard_history.h"
 #include "master/account.h"
 #include "master/listener.h"
 #include "master/notify.h"
@@ -96,7 +97,10 @@ struct upgrade {
     /* Of both: */
     struct watch link; /* to the other; fd -1: none */
     struct buf in;
-    char *failure; /* of the last attempt; NULL: none */
+    int history;                  /* upgrade_history.c's file; -1: none */
+    struct board_history counted; /* when it was begun: the rest is this master's own */
+    size_t events;                /* the same of events */
+    char *failure;                /* of the last attempt; NULL: none */
 };
 
 struct master {

@@ -10,6 +10,7 @@
  *
  *   upgrade_program.c   the file that is executed, and the variables it is told things in
  *   upgrade_state.c     children, services and orders that the next program takes over
+ *   upgrade_history.c   what has been counted and what has happened
  */
 #include "master/upgrade.h"
 #include "common/buf.h"
@@ -23,7 +24,9 @@
 #include <string.h>
 #include <unistd.h>
 
-struct upgrade_own upgrade_own = { .link = -1, .state = -1, .program = -1 };
+struct upgrade_own upgrade_own = {
+    .link = -1, .history = -1, .state = -1, .program = -1, .counted = BUF_HEAP
+};
 
 void upgrade_remember_failure(struct master *m, const char *reason)
 {
@@ -47,6 +50,11 @@ void upgrade_adopt(void)
     }
     if (failure)
         upgrade_own.failure = strdup(failure);
+    if (getenv(HISTORY_VARIABLE)) {
+        upgrade_own.history = (int)strtol(getenv(HISTORY_VARIABLE), NULL, 10);
+        upgrade_set_cloexec(upgrade_own.history, true);
+    }
+    unsetenv(HISTORY_VARIABLE);
     unsetenv(FORMER_VARIABLE);
     unsetenv(STATE_VARIABLE);
     unsetenv(ORDERS_VARIABLE);
@@ -55,6 +63,10 @@ void upgrade_adopt(void)
 
 void upgrade_open(struct master *m)
 {
+    upgrade_take_history(m, upgrade_own.counted.data);
+    buf_done(&upgrade_own.counted);
+    if (upgrade_own.history > STDERR_FILENO)
+        upgrade_adopt_history(m, upgrade_own.history);
     if (upgrade_own.failure) {
         log_error("the upgrade failed, this is the former program again: %s",
                   upgrade_own.failure);
@@ -83,6 +95,8 @@ void upgrade_done(struct master *m)
     free(upgrade_own.orders);
     upgrade_own.orders = NULL;
     upgrade_close_link(m);
+    if (m->upgrade.history >= 0)
+        close(m->upgrade.history);
     if (m->upgrade.check_output >= 0)
         close(m->upgrade.check_output);
     free(m->upgrade.failure);

@@ -37,6 +37,8 @@ void upgrade_tell_failure(const char *reason);
 
 /* Whether a master of before still runs, so that names are taken with ".2" behind. */
 bool upgrade_is_second(const struct master *m);
+/* At this master's end: what it has counted is for the one that goes on. */
+void upgrade_leave_history(struct master *m);
 void upgrade_open(struct master *m);
 void upgrade_done(struct master *m);
 

@@ -78,6 +78,7 @@ static void promote(struct master *m)
              (int)m->upgrade.former);
     m->upgrade.former = 0;
     m->manager.is_mute = false;
+    upgrade_end_history(m);
     share_sockets(m, false);
     control_moved(m);
     if (m->pid_file) {
@@ -131,6 +132,7 @@ static void successor_ended(struct master *m)
     }
     upgrade->successor = 0;
     upgrade->successor_serves = upgrade->completes = false;
+    upgrade_end_history(m);
     share_sockets(m, false);
 }
 
@@ -187,6 +189,10 @@ _Noreturn static void be_successor(struct master *m, int link)
     upgrade_set_cloexec(link, false);
     snprintf(text, sizeof(text), "%d:%d", (int)m->pid, link);
     setenv(FORMER_VARIABLE, text, 1);
+    if (m->upgrade.history >= 0) {
+        upgrade_set_cloexec(m->upgrade.history, false);
+        upgrade_set_number(HISTORY_VARIABLE, m->upgrade.history);
+    }
     signal(SIGPIPE, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -234,11 +240,13 @@ bool upgrade_start_beside(struct master *m, struct buf *report)
         buf_addf(report, "no socket pair: %s\n", strerror(errno));
         return false;
     }
+    upgrade_share_history(m);
     pid_t pid = fork_successor(m, ends[1]);
     close(ends[1]);
     if (pid < 0 || !upgrade_watch_link(m, ends[0])) {
         buf_addf(report, "no process for the new master: %s\n", strerror(errno));
         close(ends[0]);
+        upgrade_end_history(m);
         upgrade->link.fd = -1;
         return false;
     }
@@ -282,6 +290,7 @@ void upgrade_stop_other(struct master *m)
         return;
     kill(m->upgrade.successor, SIGTERM);
     m->upgrade.successor = 0;
+    upgrade_end_history(m);
     share_sockets(m, false);
     upgrade_close_link(m);
 }

@@ -7,13 +7,13 @@
 #ifndef FORKMARK_MASTER_UPGRADE_PARTS_H
 #define FORKMARK_MASTER_UPGRADE_PARTS_H
 
+#include "common/buf.h"
 #include "master/services.h"
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
-struct buf;
 struct master;
 
 #define FORMER_VARIABLE  "FORKMARK_FORMER"         /* beside: "pid:link" */
@@ -21,6 +21,7 @@ struct master;
 #define FAILURE_VARIABLE "FORKMARK_UPGRADE_FAILED" /* in place: why it went back */
 #define PROGRAM_VARIABLE "FORKMARK_PROGRAM"        /* the path it was called by */
 #define ORDERS_VARIABLE  "FORKMARK_ORDERS"         /* see upgrade_set_orders() */
+#define HISTORY_VARIABLE "FORKMARK_HISTORY"        /* beside: see upgrade_history.c */
 
 /* Reading a configuration takes milliseconds; name services may not answer. */
 #define UPGRADE_CHECK_MS 30000
@@ -41,7 +42,7 @@ struct upgrade_own {
     char path[PATH_MAX]; /* of the program, as it was called */
     /* As the second master: */
     pid_t former;
-    int link;
+    int link, history; /* -1: none */
     /* In place: */
     bool may_go_back; /* nothing of ours has begun */
     int state, program;
@@ -49,8 +50,9 @@ struct upgrade_own {
     struct heir *heirs;
     size_t heir_count;
     pid_t services[SERVICE_COUNT];
-    char *failure; /* the new program's, when it went back to this one */
-    char *orders;  /* counts that an operator had set, see pool.h */
+    char *failure;      /* the new program's, when it went back to this one */
+    char *orders;       /* counts that an operator had set, see pool.h */
+    struct buf counted; /* and what had happened: lines of upgrade_history.c */
 };
 extern struct upgrade_own upgrade_own;
 
@@ -69,11 +71,23 @@ void upgrade_set_common(struct master *m);
 /* upgrade_state.c --------------------------------------------------------------- */
 
 /* A memory file that outlives the execution; -1: none to be had. */
-int upgrade_write_state(const struct master *m, int program);
+int upgrade_write_state(struct master *m, int program);
 /* What the former program wrote there, into upgrade_own, which keeps `fd`. */
 void upgrade_read_state(int fd);
 /* The counts that an operator has ordered, in ORDERS_VARIABLE. */
 void upgrade_set_orders(const struct master *m);
+
+/* upgrade_history.c ------------------------------------------------------------- */
+
+/* All that was counted and that happened, a line each. */
+void upgrade_write_history(struct master *m, struct buf *out);
+/* The same lines are added to what there is; spoils `text`, which may be NULL. */
+void upgrade_take_history(struct master *m, char *text);
+/* Side by side: the file for both, made by the old master, and taken over by the new. */
+void upgrade_share_history(struct master *m);
+void upgrade_adopt_history(struct master *m, int fd);
+/* The other master has gone: what it left is added, and the file closed. */
+void upgrade_end_history(struct master *m);
 
 /* upgrade_beside.c -------------------------------------------------------------- */
 

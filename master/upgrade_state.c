@@ -30,7 +30,7 @@ static void add_child(const struct master *m, size_t index, struct buf *out)
              child->pool->name, slot->rq_name[0] ? slot->rq_name : "-");
 }
 
-int upgrade_write_state(const struct master *m, int program)
+int upgrade_write_state(struct master *m, int program)
 {
     struct buf text = BUF_HEAP;
     int fd = memfd_create("forkmark-state", 0);
@@ -42,6 +42,7 @@ int upgrade_write_state(const struct master *m, int program)
     for (size_t i = 0; i < board_slots(m->board); i++)
         if (m->children[i].pid)
             add_child(m, i, &text);
+    upgrade_write_history(m, &text);
     if (fd >= 0 && write(fd, text.data, text.length) != (ssize_t)text.length) {
         close(fd);
         fd = -1;
@@ -86,10 +87,10 @@ static void read_heir(char *line)
         upgrade_own.heirs[upgrade_own.heir_count++] = heir;
 }
 
-/* Lines of other kinds are a later program's. */
+/* Lines of other kinds are the history's, or a later program's. */
 static void read_line(char *line)
 {
-    const char *kind = take_word(&line);
+    const char *whole = line, *kind = take_word(&line);
 
     if (strcmp(kind, "service") == 0) {
         int index = take_number(&line);
@@ -104,6 +105,8 @@ static void read_line(char *line)
                  take_word(&line));
     } else if (strcmp(kind, "child") == 0) {
         read_heir(line);
+    } else {
+        buf_addf(&upgrade_own.counted, "%s %s\n", whole, line);
     }
 }
 

@@ -15,6 +15,7 @@ from manager import Manager
 from services import wait_until
 from stack import BINARY, free_port
 from test_embedded import Embedded
+from test_metrics import scrape
 
 NEW = "0.1.9"
 
@@ -148,6 +149,31 @@ def test_and_back_again(beside, number):
     assert answers_over_unix(beside)
     time.sleep(0.5)
     check(beside)
+
+
+@pytest.mark.parametrize("is_forward", [True, False])
+def test_counters_and_history_go_along(beside, is_forward):
+    """Whoever ends leaves to the other one what it has counted: each request counts once."""
+    beside.ledger.stop()
+    assert beside.ctl_at("scale", "web", "3").returncode == 0
+    wait_until(lambda: len(beside.children("worker")) == 3, 20, "three workers")
+    before = scrape(beside.client())
+    new = start_beside(beside)
+    for _ in range(40):
+        assert beside.client().get("/health/liveness", headers={"Connection": "close"}).status_code == 200
+    os.kill(beside.master.pid if is_forward else new["pid"], signal.SIGTERM)
+    if is_forward:
+        beside.master.wait(40)
+        beside.follow(new["pid"])
+    wait_until(lambda: stage(beside) == "", 20, "one is alone")
+    after = scrape(beside.client())
+    after.must_not_fall_behind(before)
+    assert after("http_requests_total") == before("http_requests_total") + 1 + 40
+    assert after("connections_accepted_total") == before("connections_accepted_total") + 1 + 40
+    events = [row["text"] for row in json.loads(beside.ctl_at("--json", "show", "events").stdout)]
+    assert any(text.startswith("web: 2 -> 3 by") for text in events)
+    assert sum(text.startswith("stopping") for text in events) == 1
+    assert sum("serves at" in text for text in events) == 2  # both of them
 
 
 def test_quit_to_the_old_one_resets_nobody(beside):
@@ -316,6 +342,8 @@ def pids(now, *pools):
 def test_in_place_with_embedded_services(embedded):
     client = embedded.client().sign_up()
     before = tree(embedded)
+    counted = scrape(embedded.client())
+    assert counted("http_requests_total") > 0
     ledger = Ledger(embedded.port, client.token, connections=24, streams=2)
     try:
         for number in range(2):
@@ -330,11 +358,15 @@ def test_in_place_with_embedded_services(embedded):
             wait_until(lambda old=pids(before, *everybody): not old & pids(tree(embedded), *everybody),
                        40, "the former program's have drained")
             before = tree(embedded)
+            page = scrape(embedded.client())
+            page.must_not_fall_behind(counted)
+            counted = page
     finally:
         ledger.stop()
     print(ledger)
     ledger.check()
     assert ledger.sent > 100
+    assert embedded.ctl("show", "events").stdout.count("serves at") == 3
     text = embedded.log_text()
     assert text.count("takes this program's place") >= 2 and " died" not in text
     # It is a master like before: it reloads, scales, and replaces what dies.

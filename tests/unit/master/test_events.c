@@ -80,12 +80,84 @@ static void one_line_each_however_long(void **state)
     buf_done(&text);
 }
 
+/* The lines of `text`, one after the other. */
+static void read_all(char *text)
+{
+    char *save = NULL;
+
+    for (char *line = strtok_r(text, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save))
+        assert_true(events_read(line));
+}
+
+static void another_program_goes_on_with_them(void **state)
+{
+    struct buf first = BUF_HEAP, second = BUF_HEAP, third = BUF_HEAP;
+
+    (void)state;
+    events_clear();
+    event_note(EVENT_SCALE, "web: 1 -> 2 by somebody");
+    size_t count = events_count();
+    events_write(0, &first);
+    event_note(EVENT_DEATH, "worker 1 died");
+    events_write(count, &second);
+    assert_null(strstr(buf_text(&second), "somebody"));
+
+    events_clear();
+    read_all(first.data);
+    assert_int_equal(events_count(), 1);
+    event_note(EVENT_START, "worker 2 is ready");
+    read_all(second.data); /* which happened before that */
+    cJSON *list = shown(&third);
+    assert_int_equal(cJSON_GetArraySize(list), 3);
+    assert_string_equal(member(cJSON_GetArrayItem(list, 0), "text"),
+                        "web: 1 -> 2 by somebody");
+    assert_string_equal(member(cJSON_GetArrayItem(list, 0), "kind"), "scale");
+    assert_string_equal(member(cJSON_GetArrayItem(list, 1), "text"), "worker 1 died");
+    assert_string_equal(member(cJSON_GetArrayItem(list, 2), "text"), "worker 2 is ready");
+    cJSON_Delete(list);
+
+    assert_false(events_read("count requests 1 5"));
+    assert_true(events_read("event 5 surprise of a later program")); /* it was long ago */
+    assert_true(events_read("event"
+                            " "));
+    buf_done(&first);
+    buf_done(&second);
+    buf_done(&third);
+}
+
+static void the_oldest_gives_way_whoever_brings_it(void **state)
+{
+    struct buf text = BUF_HEAP;
+    char line[64];
+
+    (void)state;
+    events_clear();
+    for (int i = 0; i < 1000; i++) { /* 0, 500, 1, 501 ... */
+        int at = i / 2 + (i % 2) * 500;
+
+        snprintf(line, sizeof(line), "event %d start number %d", at + 1, at);
+        assert_true(events_read(line));
+    }
+    assert_true(events_read("event 1 start too old"));
+    cJSON *list = shown(&text);
+    int kept = cJSON_GetArraySize(list);
+    for (int i = 0; i < kept; i++) {
+        snprintf(line, sizeof(line), "number %d", 1000 - kept + i);
+        assert_string_equal(member(cJSON_GetArrayItem(list, i), "text"), line);
+    }
+    cJSON_Delete(list);
+    buf_done(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_the_order_they_happened),
         cmocka_unit_test(the_oldest_gives_way),
         cmocka_unit_test(one_line_each_however_long),
+        cmocka_unit_test(another_program_goes_on_with_them),
+        cmocka_unit_test(the_oldest_gives_way_whoever_brings_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -429,6 +429,56 @@ static void children_end_with_their_master(void **state)
     close(ends[1]);
 }
 
+/* What kept processes from starting may be what the reload puts right. */
+static void a_reload_does_not_wait_for_a_pause_to_end(void **state)
+{
+    struct master *m = start(&test_worker, 1);
+    struct buf report = BUF_HEAP;
+    (void)state;
+
+    assert_true(turn_until_ready(m, 1, 2000));
+    behaviour = DIES_YOUNG;
+    assert_int_equal(pool_scale(m, &m->pools[0], 3), 0);
+    for (uint64_t end = clock_ms() + 5000; m->pools[0].failures < 3 && clock_ms() < end;)
+        master_turn(m, 10);
+    assert_true(m->pools[0].failures >= 3);
+    m->pools[0].fork_at = clock_ms() + 30000; /* as it would be after some more */
+    behaviour = WORKS;
+    assert_true(reload_restart(m, &report));
+    assert_true(turn_until_ready(m, 3, 8000));
+    assert_int_equal(m->pools[0].failures, 0);
+    buf_done(&report);
+    finish(m);
+}
+
+/* That it hangs instead of dying at once makes it no better. */
+static void who_never_gets_ready_speaks_against_its_generation(void **state)
+{
+    struct master *m = start(&test_worker, 2);
+    struct buf report = BUF_HEAP;
+    (void)state;
+
+    assert_true(turn_until_ready(m, 2, 2000));
+    assert_true(reload_restart(m, &report));
+    unsigned before = m->generation;
+    for (uint64_t end = clock_ms() + 5000; m->generation == before && clock_ms() < end;)
+        master_turn(m, 10);
+    assert_int_equal(m->generation, before + 1); /* the proof was fine */
+    behaviour = DIES_YOUNG;
+    for (uint64_t end = clock_ms() + 8000; !m->reload.has_failed && clock_ms() < end;) {
+        for (size_t i = 0; i < board_slots(m->board); i++)
+            if (m->children[i].pid && !m->children[i].was_ready)
+                board_slot(m->board, i)->started_ms -= 60000; /* so long it hung */
+        master_turn(m, 10);
+    }
+    assert_true(m->reload.has_failed);
+    assert_non_null(strstr(m->reload.failure, "cannot stay up"));
+    behaviour = WORKS;
+    assert_true(turn_until_ready(m, 2, 8000));
+    buf_done(&report);
+    finish(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,6 +496,8 @@ int main(void)
         cmocka_unit_test(a_new_generation_that_dies_leaves_the_old_one_alone),
         cmocka_unit_test(a_graceful_stop_ends_all),
         cmocka_unit_test(children_end_with_their_master),
+        cmocka_unit_test(a_reload_does_not_wait_for_a_pause_to_end),
+        cmocka_unit_test(who_never_gets_ready_speaks_against_its_generation),
     };
 
     log_set_level(LOGL_ERROR);
