@@ -142,6 +142,10 @@ void cli_parse(const struct command *commands, size_t count, int argc, char **ar
         } else if (argv[i][0] == '-' && !ret->command->takes_unknown &&
                    !ret->command->takes_rest) {
             usage_error("%s does not know the option %s", ret->command->name, argv[i]);
+        } else if (!ret->command->takes_unknown && !ret->command->takes_rest) {
+            /* A file without -c, as a rule: not one to go on without. */
+            usage_error("%s takes no `%s`; a configuration is named by -c",
+                        ret->command->name, argv[i]);
         } else {
             add_word(ret, argv[i]);
         }

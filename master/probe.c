@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "master/master.h"
 #include "master/tls_files.h"
+#include "master/upgrade.h"
 #include "queries.h"
 #include "sql/migrate.h"
 #include <errno.h>
@@ -138,6 +139,11 @@ static bool check_connections(struct master *m, const struct options *options,
         log_warn("at the height of load the processes open %lld connections to the "
                  "database (%s), but its max_connections leaves %lld: some will wait",
                  (long long)(sum.base + sum.overflow), buf_text(&why), (long long)room);
+    } else if (upgrade_is_second(m) && 2 * (sum.base + sum.overflow) > room) {
+        log_warn("together with the former master's the processes may open %lld "
+                 "connections to the database, but its max_connections leaves %lld: some "
+                 "will wait until the former master has gone",
+                 (long long)(2 * (sum.base + sum.overflow)), (long long)room);
     }
     buf_done(&why);
     return error->length == 0;

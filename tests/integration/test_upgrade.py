@@ -258,13 +258,17 @@ def test_what_does_not_get_to_serve_changes_nothing(beside):
 
 def test_the_service_manager_is_told_who_is_the_service(make_stack, folder):
     manager = Manager(folder)
-    stack = make_stack(start=False, workers=2, log='level = "info";')
+    # Alone it fits: 3 x 50 + 4 of 297 or so; both together do not.
+    stack = make_stack(start=False, workers=2, log='level = "info";',
+                       database_more="pool_size = 5; max_overflow = 45;")
     stack.environ = manager.environment(watchdog=4)
     stack.start()
     first = manager.until("READY", "1")
     old = stack.master.pid
     assert stack.ctl_at("upgrade", "--wait").returncode == 0
     new = status(stack, second=True)["pid"]
+    assert stack.log_text().count("together with the former master's the processes may open") == 1
+    assert "at the height of load" not in stack.log_text()
     manager.listen(1)
     assert "MAINPID" not in dict(manager.words()) and "STOPPING" not in dict(manager.words())
     assert len([word for word in manager.words() if word == ("READY", "1")]) == 1

@@ -151,6 +151,7 @@ static void mistakes_and_help_end_the_process(void **state)
         { { "--quick" }, 2, "unknown option --quick" },
         { { "serve", "--quick" }, 2, "serve does not know the option --quick" },
         { { "serve", "--config" }, 2, "--config needs FILE" },
+        { { "serve", "forkmark.conf" }, 2, "serve takes no `forkmark.conf`" },
         { { "--set", "workers" }, 2, "write key=value" },
         { { "--help" }, 0, "Usage: forkmark [COMMAND]" },
         { { "ctl", "--help" }, 0, "Usage: forkmark ctl" },
