@@ -227,6 +227,7 @@ struct options *options_load(const struct conf_input *input, struct buf *errors)
     conf_cron_settle(&context);
     conf_functions_settle(&context);
     conf_pools_settle(&context);
+    conf_redis_settle(&context);
     if (errors->length == before) {
         conf_settle(options);
         return options;

@@ -132,6 +132,17 @@ const char *conf_check_redis_url(const char *text)
            "unix:///path";
 }
 
+const char *conf_check_place(const char *text)
+{
+    struct redis_address address;
+
+    if (strstr(text, "://"))
+        return "must be a host and a port, without redis://";
+    return redis_address_parse(text, "26379", &address)
+               ? NULL
+               : "must look like host:26379 or [::1]:26379";
+}
+
 static bool is_address(const char *host, size_t length, int *ret_bits)
 {
     char text[INET6_ADDRSTRLEN], room[sizeof(struct in6_addr)];

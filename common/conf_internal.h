@@ -92,6 +92,7 @@ const char *conf_check_limit(const char *text);
 const char *conf_check_log(const char *text);
 const char *conf_check_network(const char *text);
 const char *conf_check_per_host(const char *text);
+const char *conf_check_place(const char *text);
 const char *conf_check_pool_mode(const char *text);
 const char *conf_check_prefix(const char *text);
 const char *conf_check_redis_url(const char *text);
@@ -149,6 +150,8 @@ bool conf_pool_path(const char *path, char name[32], const char **ret_field);
 /* Once all is read: entries without a schedule, functions without a command, names that
  * are used twice. */
 void conf_cron_settle(const struct conf_context *context);
+/* Redis named in two ways, files of TLS that lack their other half. */
+void conf_redis_settle(const struct conf_context *context);
 void conf_functions_settle(const struct conf_context *context);
 void conf_pools_settle(const struct conf_context *context); /* nobody to feel the load */
 

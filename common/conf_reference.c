@@ -163,18 +163,45 @@ static void add_wrapped(struct buf *out, const char *indent, const char *text)
     buf_addc(out, '\n');
 }
 
-static void add_option(struct buf *out, const struct options *defaults,
-                       const struct conf_key *key)
+/* "redis.cache." of "redis.cache.cluster": how long it is; 0: in no group of a group. */
+static size_t inner_length(const struct conf_key *key)
 {
+    const char *dot = key ? strchr(key->path, '.') : NULL;
+    const char *inner = dot ? strchr(dot + 1, '.') : NULL;
+
+    return inner ? (size_t)(inner + 1 - key->path) : 0;
+}
+
+static bool is_same_inner(const struct conf_key *a, const struct conf_key *b)
+{
+    size_t length = inner_length(a);
+
+    return length == inner_length(b) && strncmp(a->path, b->path, length) == 0;
+}
+
+/* `before` and `after`: its neighbours, or NULL. */
+static void add_option(struct buf *out, const struct options *defaults,
+                       const struct conf_key *key, const struct conf_key *before,
+                       const struct conf_key *after)
+{
+    size_t inner = inner_length(key);
+    const char *indent = inner ? "        # " : "    # ";
     struct buf facts = BUF_HEAP;
 
     add_facts(&facts, key);
     buf_addc(out, '\n');
-    add_wrapped(out, "    # ", key->help);
-    add_wrapped(out, "    # ", facts.data);
-    buf_addf(out, "    # %s = ", strchr(key->path, '.') + 1);
+    if (inner && !(before && is_same_inner(key, before))) {
+        const char *name = strchr(key->path, '.') + 1;
+
+        buf_addf(out, "    %.*s:\n    {\n", (int)strcspn(name, "."), name);
+    }
+    add_wrapped(out, indent, key->help);
+    add_wrapped(out, indent, facts.data);
+    buf_addf(out, "%s%s = ", indent, strrchr(key->path, '.') + 1);
     options_show(defaults, key, out);
     buf_adds(out, ";\n");
+    if (inner && !(after && is_same_inner(key, after)))
+        buf_adds(out, "    };\n");
     buf_done(&facts);
 }
 
@@ -221,7 +248,8 @@ void conf_write_reference(struct buf *out)
                 add_functions(out);
             }
         }
-        add_option(out, defaults, &keys[i]);
+        add_option(out, defaults, &keys[i], i > 0 ? &keys[i - 1] : NULL,
+                   i + 1 < count ? &keys[i + 1] : NULL);
         if (i + 1 == count || !is_same_group(&keys[i], &keys[i + 1]))
             buf_adds(out, "};\n");
     }

@@ -3,6 +3,7 @@
  */
 #include "common/connect.h"
 #include <stdio.h>
+#include <string.h>
 
 struct pg *connect_pg(const struct options *options, const struct connect_pool *pool)
 {
@@ -25,26 +26,73 @@ struct pg *connect_pg(const struct options *options, const struct connect_pool *
     });
 }
 
+/* Of redis.host and its like. With sentinels only database and TLS are taken from it. */
+static void compose_url(const struct options *options, char *ret, size_t size)
+{
+    bool is_asked = options->redis.queue.sentinels.count > 0;
+    const char *host = is_asked ? "sentinel" : options->redis.host;
+    bool is_v6 = strchr(host, ':') && host[0] != '[';
+
+    snprintf(ret, size, "redis%s://%s%s%s:%lld/%lld", options->redis.ssl ? "s" : "",
+             is_v6 ? "[" : "", host, is_v6 ? "]" : "", (long long)options->redis.port,
+             (long long)options->redis.db);
+}
+
+static struct redis_sentinel_choice sentinels_of(const struct options *options)
+{
+    return (struct redis_sentinel_choice){
+        .places = (const char *const *)options->redis.queue.sentinels.items,
+        .count = options->redis.queue.sentinels.count,
+        .master = options->redis.queue.master,
+        .user = options->redis.queue.sentinel_user,
+        .password = options->redis.queue.sentinel_password,
+        .tls = options->redis.queue.sentinel_ssl,
+    };
+}
+
+/* Without a URL: whom the sentinels name, or redis.host. */
 static struct redis *open_redis(const struct options *options, const char *url,
                                 const struct connect_redis *how)
 {
+    struct redis_sentinel_choice sentinel = { 0 };
     char composed[512];
 
     if (!*url) {
-        snprintf(composed, sizeof(composed), "redis%s://%s:%lld/%lld",
-                 options->redis.ssl ? "s" : "", options->redis.host,
-                 (long long)options->redis.port, (long long)options->redis.db);
+        compose_url(options, composed, sizeof(composed));
+        sentinel = sentinels_of(options);
         url = composed;
     }
     return redis_new(&(struct redis_options){
         .url = url,
+        .user = options->redis.user,
         .password = options->redis.password,
         .allow_unverified_tls = options->redis.allow_unverified_ssl,
+        .ca_file = options->redis.ssl_ca_file,
+        .certificate = options->redis.ssl_certificate,
+        .key = options->redis.ssl_key,
+        .tls_name = options->redis.ssl_name,
+        .sentinel = sentinel,
+        .needs_master = true,
         .connect_timeout_ms = options->redis.connect_timeout,
         .timeout_ms = how->timeout_ms,
         .breaker_ms = how->breaker_ms,
+        .ping_after_ms = options->redis.ping_after,
         .client_name = how->name,
     });
+}
+
+const char *connect_queue_option(const struct options *options)
+{
+    if (*options->redis.url)
+        return "redis.url";
+    return options->redis.queue.sentinels.count > 0 ? "redis.queue.sentinels"
+                                                    : "redis.host";
+}
+
+bool connect_names_redis(const struct options *options)
+{
+    return *options->redis.url || *options->redis.host ||
+           options->redis.queue.sentinels.count > 0;
 }
 
 struct redis *connect_queue(const struct options *options,

@@ -23,10 +23,10 @@ struct connect_pool {
 struct pg *connect_pg(const struct options *options, const struct connect_pool *pool);
 
 /*
- * The queue's Redis, and the cache's (the same unless redis.cache_url is set), by URL or
- * by redis.host. Commands take at most `timeout_ms`; with `breaker_ms` (0: none) the
- * client gives up at once for that long after one was overdue. NULL: no address of a
- * Redis (logged). `name` is shown by CLIENT LIST.
+ * The queue's Redis, and the cache's (the same unless redis.cache_url is set), by URL, by
+ * redis.queue.sentinels or by redis.host. Commands take at most `timeout_ms`; with
+ * `breaker_ms` (0: none) the client gives up at once for that long after one was overdue.
+ * NULL: no address of a Redis (logged). `name` is shown by CLIENT LIST.
  */
 struct connect_redis {
     const char *name;
@@ -36,5 +36,9 @@ struct redis *connect_queue(const struct options *options,
                             const struct connect_redis *how);
 struct redis *connect_cache(const struct options *options,
                             const struct connect_redis *how);
+/* The option that says where the queue is, for messages. */
+const char *connect_queue_option(const struct options *options);
+/* False: none does, and there is the embedded one. */
+bool connect_names_redis(const struct options *options);
 
 #endif

@@ -162,13 +162,20 @@ struct options {
         char *url;  /* REDIS_URL; "" = host; both empty = embedded */
         char *host; /* REDIS_HOST */
         int64_t port, db;
-        char *password;
+        char *user, *password;
         bool ssl, allow_unverified_ssl;
+        char *ssl_ca_file, *ssl_certificate, *ssl_key, *ssl_name;
+        struct {
+            struct conf_list sentinels; /* none: no Sentinel */
+            char *master, *sentinel_user, *sentinel_password;
+            bool sentinel_ssl;
+        } queue;
         char *cache_url;          /* "" = the queue's Redis */
         char *prefix;             /* of our own keys, "fm:" */
         uint64_t connect_timeout; /* 2 s */
         uint64_t timeout;         /* 500 ms: one command of a request */
         uint64_t breaker;         /* 1 s: after a deadline, skip Redis this long */
+        uint64_t ping_after;      /* 5 s: idle connections are pinged */
     } redis;
     struct {
         struct pool_options *pools; /* jobs.pools; at least one unless workers only */

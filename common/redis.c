@@ -10,6 +10,12 @@
  * everyone in the queue is told, and the connection is dropped: a server that
  * is stopped or stuck costs each caller one timeout, and the breaker spares
  * later callers even that until it answers again.
+ *
+ * A connection that has been silent may be dead without anybody having said so: what
+ * stands between has forgotten it. Before it is used again after STALE_MS a PING must
+ * come through; it has a small part of a command's time, and then a new connection is
+ * made. So no command is ever sent into the void. A PING now and then keeps it warm, so
+ * that, as a rule, nobody finds it dead.
  */
 #include "common/redis.h"
 #include "common/arena.h"
@@ -25,6 +31,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STALE_MS     1000
+#define PROBE_SHARE  4 /* of a command's timeout, for a PING */
+#define LONGEST_PING 500
+/* A replica answers at once: nobody is hurried by asking again a little later. */
+#define DEMOTED_MS 250
+
 /* Replies on their way to a task; in its arena, which frees them. */
 struct reply_set {
     size_t count, wanted;
@@ -38,9 +50,10 @@ struct redis_pending {
     struct reply_set *set; /* NULL: they are thrown away too, but the task waits */
     size_t left;           /* replies still to come */
     uint64_t until_ms;     /* 0: no timeout */
+    bool is_probe;
 };
 
-/* A task that waits for the connection; on its stack. */
+/* A task that waits for the connection, or for the PING on it; on its stack. */
 struct redis_waiter {
     struct redis_waiter *next, **link;
     struct task *task;
@@ -73,28 +86,6 @@ static void pop_pending(struct redis *redis)
         redis->last = &redis->first;
     pending->next = redis->spare;
     redis->spare = pending;
-}
-
-static void take_reply(void *arg, redisReply *reply)
-{
-    struct redis *redis = arg;
-    struct redis_pending *pending = redis->first;
-
-    if (!pending) {
-        freeReplyObject(reply);
-        redis_link_drop(&redis->link, "a reply nobody asked for", 0);
-        return;
-    }
-    if (pending->task && pending->set)
-        pending->set->replies[pending->set->count++] = reply;
-    else
-        freeReplyObject(reply);
-    if (--pending->left > 0)
-        return;
-    struct task *task = pending->task;
-    pop_pending(redis);
-    if (task)
-        task_wake(task, 0);
 }
 
 /* Those whose time is over get -ETIMEDOUT, the others -ECONNRESET. */
@@ -153,13 +144,79 @@ static int wait_for_link(struct redis *redis, uint64_t until_ms)
                                           .arg = &waiter });
 }
 
+/* ---- the PING on a silent connection ---- */
+
+static bool is_silent(const struct redis *redis, uint64_t for_ms)
+{
+    return !redis->first && clock_ms() - redis->heard_ms >= for_ms;
+}
+
+static void probe(struct redis *redis)
+{
+    uint64_t patience_ms = redis->timeout_ms / PROBE_SHARE;
+
+    if (patience_ms == 0 || patience_ms > LONGEST_PING)
+        patience_ms = LONGEST_PING;
+    redis_resp_texts(redis_call_out(redis), "PING");
+    struct redis_pending *pending = push_pending(redis);
+    pending->left = 1;
+    pending->until_ms = clock_ms() + patience_ms;
+    pending->is_probe = true;
+    redis->is_probing = true;
+    redis_wire_alarm(redis->link.wire, pending->until_ms);
+}
+
 /* ---- the link's events ---- */
+
+/* What a server says that is no master any more. Nothing was done. */
+static bool is_demoted(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ERROR &&
+           (strncmp(reply->str, "UNBLOCKED ", 10) == 0 ||
+            strncmp(reply->str, "MASTERDOWN ", 11) == 0 ||
+            /* Inside a script it comes behind other words before 7.0. */
+            strstr(reply->str, "READONLY You can't write against"));
+}
+
+static void take_reply(void *arg, redisReply *reply)
+{
+    struct redis *redis = arg;
+    struct redis_pending *pending = redis->first;
+
+    redis->heard_ms = clock_ms();
+    if (!pending || (redis->settings.needs_master && is_demoted(reply))) {
+        freeReplyObject(reply);
+        if (pending)
+            redis_link_drop(&redis->link, "the server has become a replica", DEMOTED_MS);
+        else
+            redis_link_drop(&redis->link, "a reply nobody asked for", 0);
+        return;
+    }
+    if (pending->task && pending->set)
+        pending->set->replies[pending->set->count++] = reply;
+    else
+        freeReplyObject(reply);
+    if (--pending->left > 0)
+        return;
+    struct task *task = pending->task;
+    bool is_probe = pending->is_probe;
+    pop_pending(redis);
+    if (task)
+        task_wake(task, 0);
+    if (is_probe) {
+        redis->is_probing = false;
+        wake_waiters(redis, 0);
+    }
+}
 
 static void link_up(void *arg)
 {
     struct redis *redis = arg;
 
     redis->is_tripped = false;
+    redis->heard_ms = clock_ms();
+    if (redis->ping_after_ms > 0)
+        redis_wire_alarm(redis->link.wire, redis->heard_ms + redis->ping_after_ms);
     wake_waiters(redis, 0);
 }
 
@@ -174,34 +231,50 @@ static void link_failed(void *arg)
 
 static void link_down(void *arg)
 {
-    fail_all_pending(arg);
+    struct redis *redis = arg;
+
+    redis->is_probing = false;
+    fail_all_pending(redis);
 }
 
-/* The earliest moment a reply is overdue; 0: never. */
-static uint64_t earliest_end(const struct redis *redis)
+static bool link_is_idle(void *arg)
 {
-    uint64_t earliest = 0;
+    const struct redis *redis = arg;
+
+    return !redis->first || (redis->is_probing && !redis->first->next);
+}
+
+/* Who is overdue first; NULL: nobody ever. */
+static const struct redis_pending *earliest(const struct redis *redis)
+{
+    const struct redis_pending *found = NULL;
 
     for (const struct redis_pending *each = redis->first; each; each = each->next) {
-        if (each->until_ms != 0 && (earliest == 0 || each->until_ms < earliest))
-            earliest = each->until_ms;
+        if (each->until_ms != 0 && (!found || each->until_ms < found->until_ms))
+            found = each;
     }
-    return earliest;
+    return found;
 }
 
 static void link_due(void *arg)
 {
     struct redis *redis = arg;
-    uint64_t end = earliest_end(redis);
+    const struct redis_pending *next = earliest(redis);
 
-    if (end == 0)
-        return;
-    if (end > clock_ms()) {
-        redis_wire_alarm(redis->link.wire, end);
-        return;
+    if (next && next->until_ms <= clock_ms() && next->is_probe) {
+        log_info("redis %s: a silent connection was dead: it is replaced",
+                 redis->settings.place);
+        redis_link_drop(&redis->link, NULL, 0);
+    } else if (next && next->until_ms <= clock_ms()) {
+        redis->is_tripped = true;
+        redis_link_drop(&redis->link, "a reply is overdue", redis->breaker_ms);
+    } else if (next) {
+        redis_wire_alarm(redis->link.wire, next->until_ms);
+    } else if (redis->ping_after_ms > 0 && is_silent(redis, redis->ping_after_ms)) {
+        probe(redis);
+    } else if (redis->ping_after_ms > 0 && !redis->first) {
+        redis_wire_alarm(redis->link.wire, redis->heard_ms + redis->ping_after_ms);
     }
-    redis->is_tripped = true;
-    redis_link_drop(&redis->link, "a reply is overdue", redis->breaker_ms);
 }
 
 static const struct redis_link_events link_events = {
@@ -210,6 +283,7 @@ static const struct redis_link_events link_events = {
     .down = link_down,
     .reply = take_reply,
     .due = link_due,
+    .is_idle = link_is_idle,
 };
 
 /* ---- birth and end ---- */
@@ -224,36 +298,75 @@ static void set_client_name(struct redis_settings *settings, const char *name)
     settings->client_name[length] = '\0';
 }
 
-static bool set_password(struct redis_address *address, const char *password)
+static bool set_text(char *field, size_t size, const char *text)
 {
-    if (!password || !*password)
+    if (!text || !*text)
         return true;
-    if (strlen(password) >= sizeof(address->password))
+    if (strlen(text) >= size)
         return false;
-    memcpy(address->password, password, strlen(password) + 1);
+    memcpy(field, text, strlen(text) + 1);
     return true;
+}
+#define SET(field, text) set_text((field), sizeof(field), (text))
+
+/* What stands beside the URL. */
+static bool complete_address(struct redis_address *address,
+                             const struct redis_options *options)
+{
+    address->allow_unverified |= options->allow_unverified_tls;
+    return SET(address->user, options->user) &&
+           SET(address->password, options->password) &&
+           SET(address->ca_file, options->ca_file) &&
+           SET(address->certificate, options->certificate) &&
+           SET(address->key, options->key) && SET(address->tls_name, options->tls_name);
+}
+
+static bool set_sentinels(struct redis_settings *settings,
+                          const struct redis_options *options)
+{
+    const struct redis_sentinel_choice *choice = &options->sentinel;
+
+    if (choice->count == 0)
+        return true;
+    settings->sentinels = redis_sentinels_open(&(struct redis_sentinel_options){
+        .places = choice->places,
+        .count = choice->count,
+        .master = choice->master,
+        .user = choice->user ? choice->user : "",
+        .password = choice->password ? choice->password : "",
+        .tls_like = &settings->address,
+        .tls = choice->tls,
+        .timeout_ms = options->connect_timeout_ms,
+    });
+    snprintf(settings->place, sizeof(settings->place), "master `%.200s`", choice->master);
+    return settings->sentinels != NULL;
 }
 
 struct redis *redis_new(const struct redis_options *options)
 {
     struct redis *redis = calloc(1, sizeof(*redis));
-    char error[160] = "the password is too long";
+    char error[200] = "a name, password or path beside it is too long";
 
     if (!redis)
         fatal("out of memory");
     struct redis_address *address = &redis->settings.address;
     if (!redis_url_parse(options->url, address, error, sizeof(error)) ||
-        !set_password(address, options->password)) {
+        !complete_address(address, options)) {
         log_error("the Redis URL cannot be used: %s", error);
         free(redis);
         return NULL;
     }
-    address->allow_unverified |= options->allow_unverified_tls;
     redis_address_show(address, redis->settings.place, sizeof(redis->settings.place));
+    if (!set_sentinels(&redis->settings, options)) {
+        free(redis);
+        return NULL;
+    }
     set_client_name(&redis->settings, options->client_name);
+    redis->settings.needs_master = options->needs_master;
     redis->settings.connect_timeout_ms = options->connect_timeout_ms;
     redis->timeout_ms = options->timeout_ms;
     redis->breaker_ms = options->breaker_ms;
+    redis->ping_after_ms = options->ping_after_ms;
     redis->last = &redis->first;
     redis_link_init(&redis->link, &redis->settings, "commands", &link_events, redis);
     return redis;
@@ -273,7 +386,18 @@ void redis_free(struct redis *redis)
         redis->spare = spare->next;
         free(spare);
     }
+    redis_sentinels_close(redis->settings.sentinels);
     free(redis);
+}
+
+const char *redis_trouble(const struct redis *redis)
+{
+    return redis->link.last_what ? redis->link.reason : "";
+}
+
+bool redis_is_refused(const struct redis *redis)
+{
+    return redis->link.is_refused;
 }
 
 bool redis_is_up(const struct redis *redis)
@@ -290,19 +414,26 @@ uint64_t redis_call_until(uint64_t timeout_ms)
 
 int redis_call_begin(struct redis *redis, uint64_t until_ms)
 {
-    while (!redis_link_is_up(&redis->link)) {
-        redis_link_start(&redis->link);
-        if (redis->is_tripped && redis->breaker_ms > 0)
-            return -EAGAIN;
+    for (;;) {
+        bool is_up = redis_link_is_up(&redis->link);
+
+        if (is_up && !redis->is_probing && !is_silent(redis, STALE_MS))
+            return 0;
+        if (is_up && !redis->is_probing)
+            probe(redis);
+        if (!is_up) {
+            redis_link_start(&redis->link);
+            if (redis->is_tripped && redis->breaker_ms > 0)
+                return -EAGAIN;
+        }
         int rc = wait_for_link(redis, until_ms);
         if (rc == 0)
             continue;
         /* redis_free() wakes with -ECONNRESET: then nothing of it is left. */
-        if (rc == -ETIMEDOUT)
+        if (rc == -ETIMEDOUT && !redis_link_is_up(&redis->link))
             redis->is_tripped = true;
         return rc == -ETIMEDOUT ? -EAGAIN : rc;
     }
-    return 0;
 }
 
 struct buf *redis_call_out(struct redis *redis)

@@ -14,6 +14,15 @@
  * on its way waits for it. A command that was sent may have been executed even
  * though its caller got an error; -EAGAIN says that it was not sent.
  *
+ * Servers and what stands before them cut idle connections, some without a word. An
+ * idle one is watched, pinged every `ping_after_ms`, and tried by a PING before it is
+ * used after a second of silence: one that is dead is replaced first, within a quarter
+ * of a command's timeout, and the command goes out on the new one.
+ *
+ * With sentinels, the server is the master they name: asked at each connect, and left
+ * when they name another (redis_sentinel.h). A server that says it is no master any more
+ * (READONLY) is left, too, where `needs_master`; those waiting get -ECONNRESET.
+ *
  * A client that was used keeps its connection, or keeps trying, and so keeps the
  * loop running until redis_free().
  *
@@ -29,11 +38,26 @@
 
 struct redis;
 
+/* See redis_sentinel.h. count 0: none; else the URL's host and port do not count. */
+struct redis_sentinel_choice {
+    const char *const *places;
+    size_t count;
+    const char *master, *user, *password;
+    bool tls;
+};
+
 struct redis_options {
     /* redis://[user:password@]host:port/db, rediss://..., unix:///path?db=0 */
     const char *url;
-    const char *password; /* overrides the URL's; "" or NULL: none */
+    const char *user, *password; /* instead of the URL's; "" or NULL: the URL's */
     bool allow_unverified_tls;
+    /* For TLS; NULL or "": the system's authorities, no certificate of ours, the host's
+     * name. Files are in PEM form, and read again once they are replaced. */
+    const char *ca_file, *certificate, *key;
+    const char *tls_name; /* what the server's certificate must be for */
+    struct redis_sentinel_choice sentinel;
+    bool needs_master;      /* a replica counts as not there */
+    uint64_t ping_after_ms; /* 0: idle connections are not pinged */
     uint64_t connect_timeout_ms;
     uint64_t timeout_ms;     /* one command's, unless the call says otherwise */
     uint64_t breaker_ms;     /* 0: no breaker; calls wait for the reconnect */
@@ -103,5 +127,10 @@ struct redis_subscription *redis_subscribe(struct redis *redis, const char *chan
 void redis_unsubscribe(struct redis_subscription *subscription);
 
 bool redis_is_up(const struct redis *redis); /* connected and the breaker closed */
+/* What is wrong with its connection, and what helps; "": nothing is. */
+const char *redis_trouble(const struct redis *redis);
+/* The last attempt to connect failed for a reason that will not go away unless somebody
+ * changes something: a certificate, a password, an option. */
+bool redis_is_refused(const struct redis *redis);
 
 #endif

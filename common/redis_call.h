@@ -17,7 +17,7 @@ struct redis_waiter;
 
 struct redis {
     struct redis_settings settings;
-    uint64_t timeout_ms, breaker_ms;
+    uint64_t timeout_ms, breaker_ms, ping_after_ms;
     struct redis_link link;
     /*
      * The breaker: set when a reply was overdue or connecting failed, cleared by
@@ -27,6 +27,8 @@ struct redis {
     struct redis_pending *first, **last; /* sent, in order; each waits for replies */
     struct redis_pending *spare;         /* recycled */
     struct redis_waiter *waiters;        /* tasks that wait for the connection */
+    uint64_t heard_ms;                   /* when the last reply came */
+    bool is_probing;                     /* a PING of ours is on its way */
     struct redis_pubsub *pubsub;         /* NULL until somebody subscribes */
 };
 

@@ -18,187 +18,71 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_WAIT_MS  50
-#define LAST_WAIT_MS   1000
-#define REPEAT_LOG_MS  60000 /* the same failure is logged again after this */
-#define LOG_IN_REPLIES 4     /* AUTH, CLIENT SETNAME, SELECT, PING */
+#define FIRST_WAIT_MS 50
+#define LAST_WAIT_MS  1000
+#define REPEAT_LOG_MS 60000 /* the same failure is logged again after this */
+#define SHORT_LIFE_MS 250   /* a server that closes so soon is given a moment */
 
 struct redis_try {
     struct redis_link *link; /* NULL: nobody wants the result any more */
     struct arena *arena;     /* it lives in this one; the task's, and freed with it */
     struct task *task;
+    struct redis_talk *talk; /* NULL: it waits for its turn */
     uint64_t wait_ms;
-    struct redis_stream *stream;
-    redisReader *reader;
-    bool is_good;
-    char error[192];
+    bool is_good, is_refused;
 };
-
-/* ---- the log-in ---- */
-
-/* One command of it: what to send, and whether a refusal matters. */
-struct log_in_step {
-    const char *name;
-    bool may_fail;
-};
-
-static size_t write_log_in(const struct redis_settings *settings, struct buf *out,
-                           struct log_in_step steps[LOG_IN_REPLIES])
-{
-    const struct redis_address *address = &settings->address;
-    size_t count = 0;
-
-    if (address->password[0] && address->user[0])
-        redis_resp_texts(out, "AUTH", address->user, address->password);
-    else if (address->password[0])
-        redis_resp_texts(out, "AUTH", address->password);
-    if (address->password[0])
-        steps[count++] = (struct log_in_step){ .name = "AUTH" };
-    if (settings->client_name[0]) {
-        /* A user without the right to CLIENT only goes nameless. */
-        redis_resp_texts(out, "CLIENT", "SETNAME", settings->client_name);
-        steps[count++] =
-            (struct log_in_step){ .name = "CLIENT SETNAME", .may_fail = true };
-    }
-    if (address->db > 0) {
-        char db[16];
-        snprintf(db, sizeof(db), "%d", address->db);
-        redis_resp_texts(out, "SELECT", db);
-        steps[count++] = (struct log_in_step){ .name = "SELECT" };
-    }
-    /* PING tells a server that listens from one that answers, and shows LOADING. */
-    redis_resp_texts(out, "PING");
-    steps[count++] = (struct log_in_step){ .name = "PING" };
-    return count;
-}
-
-static int wait_for(struct redis_stream *stream, int events, uint64_t until_ms)
-{
-    uint64_t now = clock_ms();
-
-    return now < until_ms ? task_poll_fd(redis_stream_fd(stream), events, until_ms - now)
-                          : -ETIMEDOUT;
-}
-
-static int send_all(struct redis_stream *stream, const struct buf *out, uint64_t until_ms)
-{
-    size_t sent = 0;
-
-    while (sent < out->length) {
-        ssize_t done = redis_stream_write(stream, out->data + sent, out->length - sent);
-        if (done > 0) {
-            sent += (size_t)done;
-            continue;
-        }
-        int rc = done == -EAGAIN ? wait_for(stream, UV_WRITABLE, until_ms) : (int)done;
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int next_reply(struct redis_try *try, uint64_t until_ms, redisReply **ret)
-{
-    char data[1024];
-
-    for (;;) {
-        void *reply = NULL;
-        if (redisReaderGetReply(try->reader, &reply) != REDIS_OK)
-            return -EPROTO;
-        if (reply) {
-            *ret = reply;
-            return 0;
-        }
-        ssize_t done = redis_stream_read(try->stream, data, sizeof(data));
-        if (done > 0 && redisReaderFeed(try->reader, data, (size_t)done) != REDIS_OK)
-            return -ENOMEM;
-        int rc = 0;
-        if (done == -EAGAIN)
-            rc = wait_for(try->stream, UV_READABLE, until_ms);
-        else if (done < 0)
-            rc = (int)done;
-        if (rc < 0)
-            return rc;
-    }
-}
-
-/* "NOAUTH ..." names a missing option better than Redis does. */
-static void refused(struct redis_try *try, const struct log_in_step *step,
-                    const char *answer)
-{
-    if (strncmp(answer, "NOAUTH", 6) == 0)
-        snprintf(try->error, sizeof(try->error),
-                 "the server asks for a password and none is configured");
-    else
-        snprintf(try->error, sizeof(try->error), "%s refused: %.150s", step->name,
-                 answer);
-}
-
-static bool read_log_in(struct redis_try *try, const struct log_in_step *step,
-                        uint64_t until_ms)
-{
-    redisReply *reply;
-    int rc = next_reply(try, until_ms, &reply);
-
-    if (rc < 0) {
-        snprintf(try->error, sizeof(try->error), "no answer to %s: %s", step->name,
-                 rc == -EPROTO ? "this is no Redis" : strerror(-rc));
-        return false;
-    }
-    bool is_good = reply->type != REDIS_REPLY_ERROR || step->may_fail;
-    if (!is_good)
-        refused(try, step, reply->str);
-    freeReplyObject(reply);
-    return is_good;
-}
-
-static bool log_in(struct redis_try *try, uint64_t until_ms)
-{
-    struct log_in_step steps[LOG_IN_REPLIES];
-    struct buf out = BUF_IN(task_arena());
-    size_t count = write_log_in(try->link->settings, &out, steps);
-    int rc = send_all(try->stream, &out, until_ms);
-
-    if (rc < 0) {
-        snprintf(try->error, sizeof(try->error), "cannot send: %s", strerror(-rc));
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!read_log_in(try, &steps[i], until_ms))
-            return false;
-    }
-    return true;
-}
 
 /* ---- one attempt ---- */
 
-static void free_reader(void *arg)
+/* Yields. Where to connect to; the first half of the time is for the sentinels. */
+static int find_server(struct redis_try *try, struct redis_address *ret)
 {
-    struct redis_try *try = arg;
+    const struct redis_settings *settings = try->link->settings;
 
-    if (!try->is_good)
-        redisReaderFree(try->reader);
+    *ret = settings->address;
+    if (!settings->sentinels)
+        return 0;
+    return redis_sentinels_find(settings->sentinels, try->talk->until_ms, ret,
+                                try->talk->error, sizeof(try->talk->error));
+}
+
+static int enter(struct redis_try *try, const struct redis_address *address)
+{
+    const struct redis_settings *settings = try->link->settings;
+    struct redis_link *link = try->link;
+
+    memcpy(link->peer.host, address->host, sizeof(link->peer.host));
+    memcpy(link->peer.port, address->port, sizeof(link->peer.port));
+    int rc = redis_talk_open(try->talk, address);
+    if (rc == 0)
+        rc = redis_talk_log_in(try->talk, &(struct redis_login){
+                                              .user = address->user,
+                                              .password = address->password,
+                                              .client_name = settings->client_name,
+                                              .db = address->db,
+                                              .needs_master = settings->needs_master,
+                                          });
+    if (rc < 0 && settings->sentinels)
+        redis_sentinels_doubt(settings->sentinels);
+    return rc;
 }
 
 static void run_try(void *arg)
 {
     struct redis_try *try = arg;
-    const struct redis_settings *settings = try->link->settings;
+    struct redis_address *address = arena_alloc(task_arena(), sizeof(*address));
 
     if (try->wait_ms > 0)
         task_sleep(try->wait_ms);
-    uint64_t until_ms = clock_ms() + settings->connect_timeout_ms;
-    if (redis_stream_open(&settings->address, until_ms, &try->stream, try->error,
-                          sizeof(try->error)) < 0)
-        return;
-    try->reader = redisReaderCreate();
-    if (!try->reader)
-        fatal("out of memory");
-    arena_defer(task_arena(), free_reader, try);
-    if (!log_in(try, until_ms))
-        return;
-    redis_stream_keep(try->stream);
-    try->is_good = true;
+    try->talk = redis_talk_new(clock_ms() + try->link->settings->connect_timeout_ms);
+    int rc = find_server(try, address);
+    if (rc == 0)
+        rc = enter(try, address);
+    if (rc == 0) {
+        redis_talk_keep(try->talk);
+        try->is_good = true;
+    }
+    try->is_refused = rc == -EACCES;
 }
 
 static void try_ended(void *arg, enum task_outcome outcome);
@@ -221,18 +105,67 @@ static void start_try(struct redis_link *link, uint64_t wait_ms)
 
 /* ---- what became of it ---- */
 
+/* With sentinels: who it was; else the address says it all. */
+static const char *place_of(const struct redis_link *link, char room[400])
+{
+    if (!link->settings->sentinels || !link->peer.host[0])
+        return link->settings->place;
+    snprintf(room, 400, "%s at %s:%s", link->settings->place, link->peer.host,
+             link->peer.port);
+    return room;
+}
+
 static void log_trouble(struct redis_link *link, const char *what, const char *reason)
 {
     uint64_t now = clock_ms();
-    char line[sizeof(link->last_error)];
+    char room[400];
+    bool is_known = link->last_what == what && strcmp(link->reason, reason) == 0;
 
-    snprintf(line, sizeof(line), "%s: %.170s", what, reason);
-    if (strcmp(line, link->last_error) == 0 && now - link->last_logged_ms < REPEAT_LOG_MS)
+    if (is_known && now - link->last_logged_ms < REPEAT_LOG_MS)
         return;
-    memcpy(link->last_error, line, sizeof(line));
+    snprintf(link->reason, sizeof(link->reason), "%s", reason);
+    link->last_what = what;
     link->last_logged_ms = now;
-    log_warn("redis %s (%s): %s; trying again in the background", link->settings->place,
-             link->purpose, line);
+    log_warn("redis %s (%s): %s: %s; trying again in the background",
+             place_of(link, room), link->purpose, what, link->reason);
+}
+
+/* Without a reason nothing is logged. */
+static void lose(struct redis_link *link, const char *reason, uint64_t wait_ms)
+{
+    if (!link->wire)
+        return;
+    redis_wire_close(link->wire);
+    link->wire = NULL;
+    if (reason)
+        log_trouble(link, "connection lost", reason);
+    start_try(link, wait_ms);
+    link->events->down(link->arg);
+}
+
+static void stop_trying(struct redis_link *link)
+{
+    if (!link->trying)
+        return;
+    link->trying->link = NULL;
+    task_cancel(link->trying->task);
+    link->trying = NULL;
+}
+
+/* The sentinels name the master. An attempt that hangs at another server is of no use any
+ * more, and one that waits for its turn need not. */
+static void switched(void *arg, const char *host, const char *port)
+{
+    struct redis_link *link = arg;
+    bool is_there =
+        strcmp(link->peer.host, host) == 0 && strcmp(link->peer.port, port) == 0;
+
+    if (link->wire && !is_there) {
+        lose(link, "the sentinels have named another master", 0);
+    } else if (link->trying && (!is_there || !link->trying->talk)) {
+        stop_trying(link);
+        start_try(link, 0);
+    }
 }
 
 static void wire_reply(void *arg, redisReply *reply)
@@ -242,9 +175,15 @@ static void wire_reply(void *arg, redisReply *reply)
     link->events->reply(link->arg, reply);
 }
 
+/* Servers, and what stands between, close what is idle for long: nothing to report. */
 static void wire_lost(void *arg, const char *reason)
 {
-    redis_link_drop(arg, reason, 0);
+    struct redis_link *link = arg;
+
+    bool is_idle = link->events->is_idle && link->events->is_idle(link->arg);
+    bool is_young = clock_ms() - link->up_ms < SHORT_LIFE_MS;
+
+    lose(link, is_idle ? NULL : reason, is_idle && is_young ? SHORT_LIFE_MS : 0);
 }
 
 static void wire_due(void *arg)
@@ -262,21 +201,26 @@ static const struct redis_wire_events wire_events = {
 
 static void link_is_up(struct redis_link *link, struct redis_try *try)
 {
-    link->wire = redis_wire_new(try->stream, try->reader, &wire_events, link);
+    char room[400];
+
+    link->wire = redis_wire_new(try->talk->stream, try->talk->reader, &wire_events, link);
     link->next_wait_ms = FIRST_WAIT_MS;
-    if (link->last_error[0])
-        log_info("redis %s (%s): connected again", link->settings->place, link->purpose);
+    link->up_ms = clock_ms();
+    link->is_refused = false;
+    if (link->last_what)
+        log_info("redis %s (%s): connected again", place_of(link, room), link->purpose);
     else
-        log_debug("redis %s (%s): connected", link->settings->place, link->purpose);
-    link->last_error[0] = '\0';
+        log_debug("redis %s (%s): connected", place_of(link, room), link->purpose);
+    link->last_what = NULL;
     link->events->up(link->arg);
 }
 
-static void link_failed(struct redis_link *link, const char *reason)
+static void link_failed(struct redis_link *link, const struct redis_try *try)
 {
     uint64_t wait = link->next_wait_ms;
 
-    log_trouble(link, "not connected", reason);
+    log_trouble(link, "not connected", try->talk->error);
+    link->is_refused = try->is_refused;
     link->next_wait_ms = wait * 2 < LAST_WAIT_MS ? wait * 2 : LAST_WAIT_MS;
     start_try(link, wait);
     link->events->failed(link->arg);
@@ -293,10 +237,10 @@ static void try_ended(void *arg, enum task_outcome outcome)
         if (try->is_good)
             link_is_up(link, try);
         else
-            link_failed(link, try->error);
+            link_failed(link, try);
     } else if (try->is_good) {
-        redis_stream_close(try->stream);
-        redisReaderFree(try->reader);
+        redis_stream_close(try->talk->stream);
+        redisReaderFree(try->talk->reader);
     }
     arena_free(try->arena);
 }
@@ -311,6 +255,7 @@ void redis_link_init(struct redis_link *link, const struct redis_settings *setti
                                  .purpose = purpose,
                                  .events = events,
                                  .arg = arg,
+                                 .ear = { .switched = switched, .arg = link },
                                  .next_wait_ms = FIRST_WAIT_MS };
 }
 
@@ -318,26 +263,20 @@ void redis_link_start(struct redis_link *link)
 {
     if (!link->wire && !link->trying)
         start_try(link, 0);
+    if (link->settings->sentinels)
+        redis_sentinels_listen(link->settings->sentinels, &link->ear);
 }
 
 void redis_link_stop(struct redis_link *link)
 {
+    if (link->settings->sentinels)
+        redis_sentinels_unlisten(link->settings->sentinels, &link->ear);
     redis_wire_close(link->wire);
     link->wire = NULL;
-    if (!link->trying)
-        return;
-    link->trying->link = NULL;
-    task_cancel(link->trying->task);
-    link->trying = NULL;
+    stop_trying(link);
 }
 
 void redis_link_drop(struct redis_link *link, const char *reason, uint64_t wait_ms)
 {
-    if (!link->wire)
-        return;
-    redis_wire_close(link->wire);
-    link->wire = NULL;
-    log_trouble(link, "connection lost", reason);
-    start_try(link, wait_ms);
-    link->events->down(link->arg);
+    lose(link, reason, wait_ms);
 }

@@ -79,12 +79,24 @@ static int resolve(const struct redis_address *address, struct addrinfo **ret,
 
 /* ---- connecting ---- */
 
+/*
+ * What is sent and not acknowledged, or an idle connection whose other end does not
+ * answer, is given up by the kernel within half a minute: a last resort behind our own
+ * timeouts and pings, for what waits without any (a blocking command).
+ */
 static void set_socket_options(int fd)
 {
-    int on = 1;
+    static const struct {
+        int level, name, value;
+    } table[] = {
+        { IPPROTO_TCP, TCP_NODELAY, 1 },   { SOL_SOCKET, SO_KEEPALIVE, 1 },
+        { IPPROTO_TCP, TCP_KEEPIDLE, 15 }, { IPPROTO_TCP, TCP_KEEPINTVL, 5 },
+        { IPPROTO_TCP, TCP_KEEPCNT, 3 },   { IPPROTO_TCP, TCP_USER_TIMEOUT, 30000 },
+    };
 
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        setsockopt(fd, table[i].level, table[i].name, &table[i].value,
+                   sizeof(table[i].value));
 }
 
 /* Yields. 0 or a negative errno. */
@@ -206,10 +218,9 @@ int redis_stream_open(const struct redis_address *address, uint64_t until_ms,
     if (rc < 0)
         return rc;
     if (address->tls) {
-        stream->tls = redis_tls_new(stream->fd, address->host, address->allow_unverified,
-                                    error, error_size);
+        stream->tls = redis_tls_new(stream->fd, address, error, error_size);
         if (!stream->tls)
-            return -EINVAL;
+            return -EACCES;
         rc = redis_tls_handshake(stream->tls, until_ms, error, error_size);
         if (rc < 0)
             return rc;
@@ -258,6 +269,13 @@ ssize_t redis_stream_write(struct redis_stream *stream, const void *data, size_t
     if (stream->tls)
         return redis_tls_write(stream->tls, data, size);
     return moved(send(stream->fd, data, size, MSG_NOSIGNAL));
+}
+
+const char *redis_stream_reason(const struct redis_stream *stream, int rc)
+{
+    if (rc == -EACCES && stream->tls && *redis_tls_refused(stream->tls))
+        return redis_tls_refused(stream->tls);
+    return rc == -ECONNRESET ? "the server closed the connection" : strerror(-rc);
 }
 
 bool redis_stream_has_more(const struct redis_stream *stream)

@@ -20,7 +20,8 @@ struct redis_stream;
  * Connects (and shakes hands for TLS) until clock_ms() is `until_ms`; a name is
  * resolved in the thread pool, which may take longer. Yields. 0 and the stream,
  * which the task's arena closes unless redis_stream_keep() is called; or a
- * negative errno with the reason in `error`.
+ * negative errno with the reason in `error`; -EACCES: it will fail again until somebody
+ * changes something (a certificate, an option).
  */
 int redis_stream_open(const struct redis_address *address, uint64_t until_ms,
                       struct redis_stream **ret, char *error, size_t error_size);
@@ -29,9 +30,11 @@ void redis_stream_keep(struct redis_stream *stream);
 void redis_stream_close(struct redis_stream *stream); /* NULL is fine */
 
 int redis_stream_fd(const struct redis_stream *stream);
-/* Bytes moved (> 0), -EAGAIN, -ECONNRESET at the end, or another negative errno. */
+/* Bytes moved (> 0), -EAGAIN, -ECONNRESET at the end, -EACCES when TLS was broken off for
+ * a reason (redis_stream_reason), or another negative errno. */
 ssize_t redis_stream_read(struct redis_stream *stream, void *data, size_t size);
 ssize_t redis_stream_write(struct redis_stream *stream, const void *data, size_t size);
+const char *redis_stream_reason(const struct redis_stream *stream, int rc);
 /* Bytes that were taken from the socket and not read yet: no event will tell. */
 bool redis_stream_has_more(const struct redis_stream *stream);
 /* TLS may have to write before it can read on (a key update). */

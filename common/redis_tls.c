@@ -2,12 +2,13 @@
  * redis_tls.c - TLS on a connected socket.
  *
  * OpenSSL's own socket BIO uses write(), which raises SIGPIPE on a connection
- * the server has closed; ours uses send() with MSG_NOSIGNAL. One SSL_CTX serves
- * all connections of a kind: reading the system's certificates takes 20 ms.
+ * the server has closed; ours uses send() with MSG_NOSIGNAL.
  */
 #include "common/redis_tls.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/redis_tls_context.h"
+#include "common/redis_tls_reason.h"
 #include "common/task.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,7 +23,9 @@
 struct redis_tls {
     SSL *ssl;
     int fd;
-    bool wants_write; /* the last read could not go on without writing */
+    bool wants_write;          /* the last read could not go on without writing */
+    char name[REDIS_URL_PATH]; /* that the certificate must be for */
+    char refusal[400];         /* why it, or what was read, is refused; "": it is not */
 };
 
 /* ---- our socket BIO ---- */
@@ -81,28 +84,7 @@ static BIO *socket_bio(struct redis_tls *tls)
     return bio;
 }
 
-/* ---- the context ---- */
-
-/*
- * The system's certificates, or those of SSL_CERT_FILE and SSL_CERT_DIR, which
- * OpenSSL reads by itself.
- */
-static SSL_CTX *shared_context(void)
-{
-    static SSL_CTX *context;
-
-    if (context)
-        return context;
-    context = SSL_CTX_new(TLS_client_method());
-    if (!context)
-        fatal("cannot make a TLS context");
-    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-    SSL_CTX_set_default_verify_paths(context);
-    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                  SSL_MODE_RELEASE_BUFFERS);
-    return context;
-}
+/* ---- the server's certificate ---- */
 
 static bool is_ip(const char *host)
 {
@@ -113,28 +95,51 @@ static bool is_ip(const char *host)
 }
 
 /* The name the certificate must carry, and the one the server is told (never an IP). */
-static bool expect_host(SSL *ssl, const char *host)
+static bool expect_name(SSL *ssl, const char *name)
 {
-    if (is_ip(host))
-        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
-    return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+    if (is_ip(name))
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
+    return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 
-struct redis_tls *redis_tls_new(int fd, const char *host, bool allow_unverified,
-                                char *error, size_t error_size)
+/* Only here OpenSSL shows the certificate that it refuses. */
+static int note_verdict(int is_good, X509_STORE_CTX *store)
 {
-    struct redis_tls *tls = calloc(1, sizeof(*tls));
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct redis_tls *tls = SSL_get_app_data(ssl);
 
+    if (!is_good)
+        redis_tls_refusal(X509_STORE_CTX_get_error(store),
+                          X509_STORE_CTX_get_current_cert(store), tls->name, tls->refusal,
+                          sizeof(tls->refusal));
+    return is_good;
+}
+
+struct redis_tls *redis_tls_new(int fd, const struct redis_address *address, char *error,
+                                size_t error_size)
+{
+    SSL_CTX *context = redis_tls_context(address, error, error_size);
+    struct redis_tls *tls;
+
+    if (!context)
+        return NULL;
+    tls = calloc(1, sizeof(*tls));
     if (!tls)
         fatal("out of memory");
     tls->fd = fd;
-    tls->ssl = SSL_new(shared_context());
-    if (!tls->ssl || !expect_host(tls->ssl, host)) {
-        snprintf(error, error_size, "TLS cannot use the host name `%s`", host);
+    snprintf(tls->name, sizeof(tls->name), "%s",
+             *address->tls_name ? address->tls_name : address->host);
+    tls->ssl = SSL_new(context);
+    if (!tls->ssl || !expect_name(tls->ssl, tls->name)) {
+        snprintf(error, error_size, "TLS cannot use the host name `%s`", tls->name);
         redis_tls_free(tls);
         return NULL;
     }
-    SSL_set_verify(tls->ssl, allow_unverified ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+    SSL_set_app_data(tls->ssl, tls);
+    if (address->allow_unverified)
+        SSL_set_verify(tls->ssl, SSL_VERIFY_NONE, NULL);
+    else
+        SSL_set_verify(tls->ssl, SSL_VERIFY_PEER, note_verdict);
 
     BIO *bio = socket_bio(tls);
     SSL_set_bio(tls->ssl, bio, bio);
@@ -152,18 +157,14 @@ void redis_tls_free(struct redis_tls *tls)
 
 /* ---- hand shake, reading, writing ---- */
 
-static void explain(const struct redis_tls *tls, char *error, size_t size)
+static int explain(const struct redis_tls *tls, int why, char *error, size_t size)
 {
-    long verdict = SSL_get_verify_result(tls->ssl);
-    unsigned long code = ERR_peek_last_error();
-    const char *reason = code ? ERR_reason_error_string(code) : NULL;
-
-    if (verdict != X509_V_OK && SSL_get_verify_mode(tls->ssl) != SSL_VERIFY_NONE)
-        snprintf(error, size, "its certificate is refused: %s",
-                 X509_verify_cert_error_string(verdict));
+    if (tls->refusal[0])
+        snprintf(error, size, "%s", tls->refusal);
     else
-        snprintf(error, size, "no TLS hand shake: %s",
-                 reason ? reason : "the connection was closed");
+        redis_tls_failure(error, size);
+    /* A server that closes may be one that starts or ends just now. */
+    return tls->refusal[0] || why == SSL_ERROR_SSL ? -EACCES : -ECONNRESET;
 }
 
 int redis_tls_handshake(struct redis_tls *tls, uint64_t until_ms, char *error,
@@ -177,14 +178,14 @@ int redis_tls_handshake(struct redis_tls *tls, uint64_t until_ms, char *error,
 
         int why = SSL_get_error(tls->ssl, rc);
         if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) {
-            explain(tls, error, error_size);
-            return -EPROTO;
+            return explain(tls, why, error, error_size);
         }
         uint64_t now = clock_ms();
         int events = why == SSL_ERROR_WANT_READ ? UV_READABLE : UV_WRITABLE;
         rc = now < until_ms ? task_poll_fd(tls->fd, events, until_ms - now) : -ETIMEDOUT;
         if (rc < 0) {
-            snprintf(error, error_size, "no TLS hand shake in time");
+            snprintf(error, error_size,
+                     "no TLS hand shake in time; does it speak TLS on this port?");
             return rc;
         }
     }
@@ -199,7 +200,8 @@ static ssize_t outcome(struct redis_tls *tls, int rc)
     case SSL_ERROR_WANT_READ:
         return -EAGAIN;
     case SSL_ERROR_SSL:
-        return -EPROTO;
+        redis_tls_failure(tls->refusal, sizeof(tls->refusal));
+        return -EACCES;
     default:
         return -ECONNRESET;
     }
@@ -218,6 +220,11 @@ ssize_t redis_tls_write(struct redis_tls *tls, const void *data, size_t size)
     ERR_clear_error();
     int rc = SSL_write(tls->ssl, data, size > INT32_MAX ? INT32_MAX : (int)size);
     return rc > 0 ? rc : outcome(tls, rc);
+}
+
+const char *redis_tls_refused(const struct redis_tls *tls)
+{
+    return tls->refusal;
 }
 
 bool redis_tls_has_more(const struct redis_tls *tls)

@@ -4,6 +4,7 @@
 #ifndef FORKMARK_COMMON_REDIS_TLS_H
 #define FORKMARK_COMMON_REDIS_TLS_H
 
+#include "common/redis_url.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,12 +13,15 @@
 struct redis_tls;
 
 /* Borrows the descriptor. NULL with the reason in `error`. */
-struct redis_tls *redis_tls_new(int fd, const char *host, bool allow_unverified,
-                                char *error, size_t error_size);
+struct redis_tls *redis_tls_new(int fd, const struct redis_address *address, char *error,
+                                size_t error_size);
 void redis_tls_free(struct redis_tls *tls); /* NULL is fine */
-/* Yields. 0, or a negative errno with the reason in `error`. */
+/* Yields. 0, or a negative errno with the reason, and what helps, in `error`; -EACCES: it
+ * will fail again until somebody changes something. */
 int redis_tls_handshake(struct redis_tls *tls, uint64_t until_ms, char *error,
                         size_t error_size);
+/* Behind a -EACCES: the reason. */
+const char *redis_tls_refused(const struct redis_tls *tls);
 /* As redis_stream_read() and redis_stream_write(). */
 ssize_t redis_tls_read(struct redis_tls *tls, void *data, size_t size);
 ssize_t redis_tls_write(struct redis_tls *tls, const void *data, size_t size);

@@ -104,6 +104,12 @@ static bool read_parameter(struct span key, struct span value, struct redis_addr
         return decode(value, ret->user, sizeof(ret->user));
     if (is_word(key, "password"))
         return decode(value, ret->password, sizeof(ret->password));
+    if (is_word(key, "ssl_ca_certs"))
+        return decode(value, ret->ca_file, sizeof(ret->ca_file));
+    if (is_word(key, "ssl_certfile"))
+        return decode(value, ret->certificate, sizeof(ret->certificate));
+    if (is_word(key, "ssl_keyfile"))
+        return decode(value, ret->key, sizeof(ret->key));
     if (is_word(key, "ssl_cert_reqs")) {
         ret->allow_unverified = is_word(value, "none") || is_word(value, "CERT_NONE");
         return ret->allow_unverified || is_word(value, "required") ||
@@ -131,9 +137,9 @@ static bool read_query(const char *query, struct redis_address *ret)
 }
 
 /* host, host:port, [v6], [v6]:port */
-static bool read_host(struct span in, struct redis_address *ret)
+static bool read_host(struct span in, const char *usual_port, struct redis_address *ret)
 {
-    struct span host = in, port = { "6379", 4 };
+    struct span host = in, port = { usual_port, strlen(usual_port) };
     const char *end = in.start + in.length, *after;
     long number;
 
@@ -213,7 +219,7 @@ bool redis_url_parse(const char *url, struct redis_address *ret, char *error,
         if (!decode(path, ret->host, sizeof(ret->host)))
             return fail(error, error_size, "the socket's path is too long");
     } else {
-        if (!read_host(authority, ret))
+        if (!read_host(authority, "6379", ret))
             return fail(error, error_size, "no such host and port");
         if (path.length > 1 &&
             !read_db((struct span){ path.start + 1, path.length - 1 }, ret))
@@ -221,8 +227,14 @@ bool redis_url_parse(const char *url, struct redis_address *ret, char *error,
     }
     if (!read_query(query, ret))
         return fail(error, error_size,
-                    "after the ? only db, user, password and ssl_cert_reqs are known");
+                    "after the ? only db, user, password, ssl_cert_reqs, ssl_ca_certs, "
+                    "ssl_certfile and ssl_keyfile are known");
     return true;
+}
+
+bool redis_address_parse(const char *text, const char *port, struct redis_address *ret)
+{
+    return read_host((struct span){ text, strlen(text) }, port, ret);
 }
 
 void redis_address_show(const struct redis_address *address, char *ret, size_t size)

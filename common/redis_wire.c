@@ -63,7 +63,7 @@ static void write_out(struct redis_wire *wire)
             return;
         }
         if (done < 0) {
-            lose(wire, strerror((int)-done));
+            lose(wire, redis_stream_reason(wire->stream, (int)done));
             return;
         }
         wire->sent += (size_t)done;
@@ -123,8 +123,7 @@ static void read_in(struct redis_wire *wire)
         if (done == -EAGAIN)
             break;
         if (done < 0) {
-            lose(wire, done == -ECONNRESET ? "the server closed the connection"
-                                           : strerror((int)-done));
+            lose(wire, redis_stream_reason(wire->stream, (int)done));
             return;
         }
         if (redisReaderFeed(wire->reader, data, (size_t)done) != REDIS_OK) {

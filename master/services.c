@@ -4,6 +4,7 @@
 #include "master/services.h"
 #include "common/arena.h"
 #include "common/buf.h"
+#include "common/connect.h"
 #include "common/log.h"
 #include "master/events.h"
 #include "master/master.h"
@@ -62,7 +63,7 @@ bool services_choose(const struct options *options, const struct data *data,
 {
     bool is_missing[SERVICE_COUNT] = {
         [SERVICE_POSTGRES] = !*options->database.url,
-        [SERVICE_REDIS] = !*options->redis.url && !*options->redis.host,
+        [SERVICE_REDIS] = !connect_names_redis(options),
     };
 
     for (int i = 0; i < SERVICE_COUNT; i++)
@@ -101,7 +102,8 @@ static bool complete_urls(struct options *options, const struct data *data,
         buf_adds(&url, "/run");
         is_set = set(options, "database.url", buf_text(&url), error);
     }
-    if (is_set && embedded[SERVICE_REDIS]) {
+    /* A reload may name another one. */
+    if (is_set && embedded[SERVICE_REDIS] && !connect_names_redis(options)) {
         buf_clear(&url);
         buf_adds(&url, "unix://");
         add_escaped(&url, data->sockets);
