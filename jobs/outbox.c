@@ -1,5 +1,5 @@
 /*
- * outbox.c - J1 as contract 3.1 lays it down, and the rows that promise it.
+ * outbox.c - J1 and J3 as contract 3.1 lays them down, and the rows that promise them.
  */
 #include "jobs/outbox.h"
 #include "common/arena.h"
@@ -11,7 +11,10 @@
 #include "queries.h"
 #include <string.h>
 
-#define PAGE 500
+#define PAGE                500
+#define PROCESS_PREFIX      "bookmark_process_"
+#define EMBEDDING_QUEUE     "default"
+#define EMBEDDING_TIMEOUT_S 120
 
 /* Kept beside J1's row of job_functions: both come from contract 3.1. */
 static const int retry_intervals[] = { 60, 300 };
@@ -21,7 +24,15 @@ const char *outbox_bookmark_job_id(int32_t bookmark_id)
     char hex[9];
 
     id_hex(hex, sizeof(hex) - 1);
-    return arena_printf(task_arena(), "bookmark_process_%d_%s", bookmark_id, hex);
+    return arena_printf(task_arena(), PROCESS_PREFIX "%d_%s", bookmark_id, hex);
+}
+
+const char *outbox_embedding_job_id(void)
+{
+    char *uuid = arena_alloc(task_arena(), UUID_SIZE);
+
+    id_uuid(uuid);
+    return uuid;
 }
 
 int outbox_add_bookmark(struct pg_tx *tx, const char *job_id, int32_t user_id,
@@ -59,20 +70,68 @@ static struct job_spec bookmark_job(const char *job_id, int32_t user_id,
     };
 }
 
+static struct job_spec embedding_job(const char *job_id, int32_t user_id,
+                                     int32_t bookmark_id, const char *request_id)
+{
+    struct arena *arena = task_arena();
+    struct value *kwargs = value_container(arena, VALUE_DICT);
+
+    value_put(arena, kwargs, "bookmark_id", value_int(arena, bookmark_id));
+    value_put(arena, kwargs, "user_id", value_int(arena, user_id));
+    return (struct job_spec){
+        .id = job_id,
+        .queue = EMBEDDING_QUEUE,
+        .function = JOB_EMBED_BOOKMARK,
+        .kwargs = kwargs,
+        .timeout_s = EMBEDDING_TIMEOUT_S,
+        .result_ttl_s = JOB_TTL_DEFAULT,
+        .failure_ttl_s = JOB_TTL_DEFAULT,
+        .request_id = request_id,
+    };
+}
+
+static void push(struct redis *redis, const struct job_spec *spec)
+{
+    int rc = queue_push(redis, spec, NULL);
+
+    if (rc < 0)
+        log_warn("job %s is not in Redis yet (%s); the scheduler will push it", spec->id,
+                 strerror(-rc));
+}
+
 void outbox_push_bookmark(struct redis *redis, const char *job_id, int32_t user_id,
                           int32_t bookmark_id, const char *url, const char *queue,
                           const char *request_id)
 {
     struct job_spec spec =
         bookmark_job(job_id, user_id, bookmark_id, url, queue, request_id);
-    int rc = queue_push(redis, &spec, NULL);
 
-    if (rc < 0)
-        log_warn("job %s is not in Redis yet (%s); the scheduler will push it", job_id,
-                 strerror(-rc));
+    push(redis, &spec);
+}
+
+void outbox_push_embedding(struct redis *redis, const char *job_id, int32_t user_id,
+                           int32_t bookmark_id, const char *request_id)
+{
+    struct job_spec spec = embedding_job(job_id, user_id, bookmark_id, request_id);
+
+    push(redis, &spec);
 }
 
 enum { JOB_ID, USER_ID, BOOKMARK_ID, URL, QUEUE, REQUEST_ID, CREATED_AT };
+
+static struct job_spec job_of(const struct pg_rows *rows, int row)
+{
+    const char *id = pg_get_text(rows, row, JOB_ID);
+    int32_t user_id = (int32_t)pg_get_int(rows, row, USER_ID);
+    int32_t bookmark_id = (int32_t)pg_get_int(rows, row, BOOKMARK_ID);
+    const char *request_id =
+        pg_is_null(rows, row, REQUEST_ID) ? NULL : pg_get_text(rows, row, REQUEST_ID);
+
+    if (strncmp(id, PROCESS_PREFIX, strlen(PROCESS_PREFIX)) != 0)
+        return embedding_job(id, user_id, bookmark_id, request_id);
+    return bookmark_job(id, user_id, bookmark_id, pg_get_text(rows, row, URL),
+                        pg_get_text(rows, row, QUEUE), request_id);
+}
 
 /* Those of a page whose job hash is gone. How many were pushed, or an error. */
 static int push_missing(struct redis *redis, const struct pg_rows *rows)
@@ -92,11 +151,7 @@ static int push_missing(struct redis *redis, const struct pg_rows *rows)
     for (int i = 0; i < rows->count && (size_t)i < reply_count; i++) {
         if (replies[i]->type != REDIS_REPLY_INTEGER || replies[i]->integer != 0)
             continue;
-        specs[missing++] = bookmark_job(
-            pg_get_text(rows, i, JOB_ID), (int32_t)pg_get_int(rows, i, USER_ID),
-            (int32_t)pg_get_int(rows, i, BOOKMARK_ID), pg_get_text(rows, i, URL),
-            pg_get_text(rows, i, QUEUE),
-            pg_is_null(rows, i, REQUEST_ID) ? NULL : pg_get_text(rows, i, REQUEST_ID));
+        specs[missing++] = job_of(rows, i);
     }
     return missing > 0 ? queue_push_many(redis, specs, missing, NULL) : 0;
 }

@@ -1,10 +1,14 @@
 /*
  * outbox.h - the promise in PostgreSQL that a job will reach Redis.
  *
- * A handler adds an outbox row in the transaction that made the work, under a
+ * Whoever makes work for a job adds an outbox row in the same transaction, under a
  * job id fixed there; after the commit it pushes (best effort). The job's first
- * transaction deletes the row. Whatever Redis or a process loses in between,
- * the scheduler pushes rows older than jobs.outbox_age whose job is gone.
+ * transaction deletes the row. Whatever Redis (a fail-over to a replica that had not
+ * heard of the job), or a process, loses in between, the scheduler pushes rows older
+ * than jobs.outbox_age whose job is gone.
+ *
+ * Both steps of a bookmark's way are owed like that: reading its page (J1), by whoever
+ * saves it, and its embedding (J3), by J1.
  */
 #ifndef FORKMARK_JOBS_OUTBOX_H
 #define FORKMARK_JOBS_OUTBOX_H
@@ -16,8 +20,11 @@
 /* "bookmark_process_<id>_<8 hex>" (contract 3.1), in the task's arena. */
 const char *outbox_bookmark_job_id(int32_t bookmark_id);
 
-/* J1 for a bookmark, owed from now on. In the caller's transaction. Yields. 0 or pg's
- * error. */
+/* Any other id is J3's, a UUID; in the task's arena. */
+const char *outbox_embedding_job_id(void);
+
+/* J1 or J3, as the id says, for a bookmark, owed from now on. In the caller's
+ * transaction. Yields. 0 or pg's error. */
 int outbox_add_bookmark(struct pg_tx *tx, const char *job_id, int32_t user_id,
                         int32_t bookmark_id, const char *url, const char *queue,
                         const char *request_id);
@@ -25,6 +32,9 @@ int outbox_add_bookmark(struct pg_tx *tx, const char *job_id, int32_t user_id,
 void outbox_push_bookmark(struct redis *redis, const char *job_id, int32_t user_id,
                           int32_t bookmark_id, const char *url, const char *queue,
                           const char *request_id);
+/* The same for J3, by its job's id. */
+void outbox_push_embedding(struct redis *redis, const char *job_id, int32_t user_id,
+                           int32_t bookmark_id, const char *request_id);
 /* One round of the scheduler's duty: rows older than `age_ms` whose job hash is
  * gone are pushed again. Yields. How many, or an error. */
 int outbox_flush(struct pg *pg, struct redis *redis, uint64_t age_ms);

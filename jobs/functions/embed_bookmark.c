@@ -90,11 +90,15 @@ static const char *embedding_text(struct arena *arena, const struct bookmark *bo
     return buf_text(&out);
 }
 
-/* Row count 0: the bookmark is gone. */
+/* Row count 0: there is nothing to do. */
 static int start_embedding(struct pipeline *p, struct pg_tx *tx, struct pg_rows *ret)
 {
-    int rc = pipeline_run(p, tx, &sql_pipeline_start_embedding, NULL, 0, ret);
+    int rc = pipeline_run(p, tx, &sql_pipeline_start_embedding,
+                          PG_ARGS(pg_text(p->job->id)), ret);
 
+    if (rc == 0)
+        rc = pg_tx_run(tx, &sql_outbox_done,
+                       PG_ARGS(pg_text(p->job->id), pg_int(p->user_id)), NULL);
     if (rc < 0 || ret->count == 0)
         return rc;
     rc = pipeline_find_run(p, tx, PIPELINE_EMBEDDING);

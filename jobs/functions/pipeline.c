@@ -8,14 +8,13 @@
 #include "common/ids.h"
 #include "common/task.h"
 #include "jobs/events.h"
-#include "jobs/rq/queue.h"
+#include "jobs/outbox.h"
 #include "queries.h"
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#define RETRY_DATABASE_S    5
-#define EMBEDDING_TIMEOUT_S 120
+#define RETRY_DATABASE_S 5
 
 struct pipeline pipeline_of(struct job_run *job)
 {
@@ -111,21 +110,16 @@ enum job_outcome pipeline_stop(struct pipeline *p, struct pg_tx *tx, int rc)
     return JOB_FAILED;
 }
 
-int pipeline_queue_embedding(struct pipeline *p)
+int pipeline_owe_embedding(struct pipeline *p, struct pg_tx *tx, const char *url)
 {
-    struct arena *arena = p->job->arena;
-    struct value *kwargs = value_container(arena, VALUE_DICT);
+    p->embedding_job = outbox_embedding_job_id();
+    return outbox_add_bookmark(tx, p->embedding_job, p->user_id, p->bookmark_id, url,
+                               "default", p->job->request_id);
+}
 
-    value_put(arena, kwargs, "bookmark_id", value_int(arena, p->bookmark_id));
-    value_put(arena, kwargs, "user_id", value_int(arena, p->user_id));
-    struct job_spec spec = {
-        .queue = "default",
-        .function = JOB_EMBED_BOOKMARK,
-        .kwargs = kwargs,
-        .timeout_s = EMBEDDING_TIMEOUT_S,
-        .result_ttl_s = JOB_TTL_DEFAULT,
-        .failure_ttl_s = JOB_TTL_DEFAULT,
-        .request_id = p->job->request_id,
-    };
-    return queue_push(p->job->services->redis, &spec, NULL);
+void pipeline_push_embedding(struct pipeline *p)
+{
+    if (p->embedding_job)
+        outbox_push_embedding(p->job->services->redis, p->embedding_job, p->user_id,
+                              p->bookmark_id, p->job->request_id);
 }

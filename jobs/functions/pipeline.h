@@ -17,7 +17,8 @@
 struct pipeline {
     struct job_run *job;
     int32_t user_id, bookmark_id;
-    const char *run_id; /* of all stages' events */
+    const char *run_id;        /* of all stages' events */
+    const char *embedding_job; /* owed by this one; NULL: none */
     /* Events of the open transaction, to be told after its commit. */
     const char *messages[PIPELINE_MESSAGES];
     int message_count;
@@ -47,7 +48,8 @@ int pipeline_commit(struct pipeline *p, struct pg_tx *tx);
  */
 enum job_outcome pipeline_stop(struct pipeline *p, struct pg_tx *tx, int rc);
 
-/* Queues J3. Yields. 0 or an error. */
-int pipeline_queue_embedding(struct pipeline *p);
+/* J3 is owed from the commit of `tx` on; and pushed behind it. Both yield. */
+int pipeline_owe_embedding(struct pipeline *p, struct pg_tx *tx, const char *url);
+void pipeline_push_embedding(struct pipeline *p);
 
 #endif

@@ -18,8 +18,7 @@
 #include "queries.h"
 #include <string.h>
 
-#define STRATEGY      "HTTP"
-#define RETRY_REDIS_S 10
+#define STRATEGY "HTTP"
 
 /* ---- the start: one transaction ---- */
 
@@ -170,7 +169,8 @@ static int save_failure(struct pipeline *p, struct pg_tx *tx,
 }
 
 /* Saves `extract`, or the failure when there is none, and sends the bookmark on. */
-static enum job_outcome finish(struct pipeline *p, const struct fetch_result *page,
+static enum job_outcome finish(struct pipeline *p, const char *url,
+                               const struct fetch_result *page,
                                const struct extract *extract)
 {
     enum job_outcome outcome = extract ? JOB_SUCCESS : JOB_FAILED_FINAL;
@@ -181,16 +181,13 @@ static enum job_outcome finish(struct pipeline *p, const struct fetch_result *pa
     if (rc == 0)
         rc = extract ? save(p, tx, extract, &needs_embedding)
                      : save_failure(p, tx, page, &needs_embedding);
+    if (rc == 0 && needs_embedding)
+        rc = pipeline_owe_embedding(p, tx, url);
     if (rc == 0)
         rc = pipeline_commit(p, tx);
     if (rc < 0)
         return pipeline_stop(p, tx, rc);
-    if (needs_embedding && pipeline_queue_embedding(p) < 0) {
-        /* The text is safe; the next run finds it unchanged and queues it again. */
-        p->job->error = "QueueError: the embedding could not be queued";
-        p->job->delay_s = RETRY_REDIS_S;
-        return JOB_LATER;
-    }
+    pipeline_push_embedding(p);
     /* A failure that was not saved is none: the bookmark is gone. */
     return extract || needs_embedding ? outcome : JOB_SUCCESS;
 }
@@ -221,10 +218,10 @@ enum job_outcome process_bookmark(struct job_run *job)
     fetch_page(services->fetcher, url, services->options->fetch.timeout, &page);
     fetch_host_report(services->redis, services->options, url, page.is_retryable);
     if (page.outcome == FETCH_OK)
-        return finish(&p, &page, read_page(&p, &page));
+        return finish(&p, url, &page, read_page(&p, &page));
 
     job->error = arena_printf(job->arena, "FetchError: %s (%.200s)", page.detail, url);
     if (page.is_retryable && !job->is_last_attempt)
         return JOB_FAILED;
-    return finish(&p, &page, NULL);
+    return finish(&p, url, &page, NULL);
 }

@@ -119,13 +119,13 @@ SET title = coalesce($3, title),
 WHERE user_id = $1 AND id = $2
 RETURNING title;
 
--- The job that still waits for a bookmark: one is enough.
+-- The job that still waits to read a bookmark's page (jobs/outbox.h): one is enough.
 -- name: bookmark_waiting_job
 -- route: primary
 -- params: int user_id, int id
 -- tenant: user_id
 SELECT job_id, queue FROM outbox
-WHERE user_id = $1 AND bookmark_id = $2
+WHERE user_id = $1 AND bookmark_id = $2 AND starts_with(job_id, 'bookmark_process_')
 ORDER BY created_at DESC
 LIMIT 1;
 

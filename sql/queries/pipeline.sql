@@ -98,13 +98,16 @@ UPDATE saved_content SET scrape_status = 'FAILED'
 WHERE user_id = $1 AND id = $2
 RETURNING title, quality_score;
 
+-- No row: it is gone, or another job has done meanwhile what this one was owed for.
 -- name: pipeline_start_embedding
 -- route: primary
--- params: int user_id, int bookmark_id
+-- params: int user_id, int bookmark_id, text job_id
 -- tenant: user_id
 -- index: saved_content_pkey
 UPDATE saved_content SET embedding_status = 'RUNNING'
 WHERE user_id = $1 AND id = $2
+  AND NOT (embedding_status = 'SUCCESS' AND analysis_status = 'SUCCESS'
+           AND EXISTS (SELECT 1 FROM outbox o WHERE o.job_id = $3 AND o.user_id = $1))
 RETURNING url, title, notes, extracted_text;
 
 -- The next stage begins in the same transaction.

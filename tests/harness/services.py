@@ -184,5 +184,9 @@ class Redis:
     def url(self):
         return f"unix://{self.socket}?db=0"
 
+    def settings(self):
+        """The group `redis` of a configuration file."""
+        return f'url = "{self.url()}";'
+
     def stop(self, number=SIGTERM):
         self.server.end(number)

@@ -26,7 +26,7 @@ log: {{ {log} }};
 auth: {{ secret_key = "test-secret-key"; jwt_secret = "test-jwt-secret"; bcrypt_rounds = {rounds}; }};
 limits: {{ {limits} }};
 database: {{ url = "{database}"; {pooled} {database_more} }};
-redis: {{ url = "{redis}"; }};
+redis: {{ {redis} {redis_more} }};
 fetch: {{ allow_private = {allow_private}; per_host = "1000/10"; {fetch} }};
 jobs: {{ pools: {{ {pools} }}; {jobs} }};
 {more}
@@ -100,7 +100,7 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = os.path.join(self.folder, "forkmark.conf")
         self.options = dict(workers=2, consumers=1, rounds=4, server="", limits=HIGH_LIMITS,
-                            database_more="", allow_private="true", fetch="", jobs="", pool="", more="",
+                            database_more="", redis_more="", allow_private="true", fetch="", jobs="", pool="", more="",
                             log='level = "debug"; access = true;', pooler=None)
         self.options.update(options)
         self.environ = {}
@@ -115,7 +115,7 @@ class Stack:
                    "bind": f'"127.0.0.1:{self.port}"', **self.options}
         text = CONFIG.format(port=self.port, folder=self.folder, pooled=self.pooled(),
                              database=self.postgres.url(self.database),
-                             redis=self.redis_server.url(), **options)
+                             redis=self.redis_server.settings(), **options)
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(text)
 
