@@ -135,10 +135,10 @@ static void lose(struct redis_link *link, const char *reason, uint64_t wait_ms)
 {
     if (!link->wire)
         return;
+    if (reason) /* first: it may be the connection's own text */
+        log_trouble(link, "connection lost", reason);
     redis_wire_close(link->wire);
     link->wire = NULL;
-    if (reason)
-        log_trouble(link, "connection lost", reason);
     start_try(link, wait_ms);
     link->events->down(link->arg);
 }

@@ -8,6 +8,7 @@
 #include "common/buf.h"
 #include "common/redis_resp.h"
 #include "common/redis_talk.h"
+#include "common/redis_tls.h"
 #include "common/task.h"
 #include <errno.h>
 #include <stdio.h>
@@ -119,13 +120,30 @@ static int judge_role(struct redis_talk *talk, const redisReply *reply)
     return -EAGAIN;
 }
 
-static int read_step(struct redis_talk *talk, const struct step *step)
+/* A server that hangs up at the first word: the wrong language, or no certificate. */
+static int hung_up(struct redis_talk *talk)
+{
+    const struct redis_address *address = talk->address;
+    const char *reason = NULL;
+
+    if (redis_stream_lacks_certificate(talk->stream))
+        reason = redis_tls_no_certificate;
+    else if (!address->tls && !address->is_unix && redis_stream_speaks_tls(address))
+        reason = redis_talk_tls;
+    snprintf(talk->error, sizeof(talk->error), "%s",
+             reason ? reason : "the server closed the connection at once");
+    return reason ? -EACCES : -ECONNRESET;
+}
+
+static int read_step(struct redis_talk *talk, const struct step *step, bool is_first)
 {
     redisReply *reply;
     int rc = redis_talk_reply(talk, &reply);
 
-    if (rc == -EPROTO)
+    if (rc == -EPROTO || rc == -EACCES)
         return -EACCES;
+    if (rc == -ECONNRESET && is_first)
+        return hung_up(talk);
     if (rc < 0) {
         const char *reason = arena_strdup(task_arena(), talk->error);
 
@@ -150,6 +168,6 @@ int redis_talk_log_in(struct redis_talk *talk, const struct redis_login *login)
     int rc = redis_talk_send(talk, &out);
 
     for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = read_step(talk, &steps[i]);
+        rc = read_step(talk, &steps[i], i == 0);
     return rc;
 }

@@ -18,6 +18,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define GUESS_MS 300 /* for a second try in the other language */
+
 struct redis_stream {
     int fd;
     struct redis_tls *tls; /* NULL: plain */
@@ -209,6 +211,23 @@ static int connect_stream(struct redis_stream *stream,
     return rc;
 }
 
+/*
+ * A Redis without TLS takes the hand shake for a command whose end is still to come, and
+ * waits. So a hand shake that got no answer is followed by a plain word. Yields.
+ */
+static bool speaks_plainly(const struct redis_address *address)
+{
+    static const char ping[] = "PING\r\n";
+    struct redis_stream *stream = new_stream();
+    uint64_t until_ms = clock_ms() + GUESS_MS;
+    char ignored[200], first;
+
+    return connect_stream(stream, address, until_ms, ignored, sizeof(ignored)) == 0 &&
+           send(stream->fd, ping, sizeof(ping) - 1, MSG_NOSIGNAL) > 0 &&
+           task_poll_fd(stream->fd, UV_READABLE, GUESS_MS) == 0 &&
+           recv(stream->fd, &first, 1, 0) == 1 && (first == '+' || first == '-');
+}
+
 int redis_stream_open(const struct redis_address *address, uint64_t until_ms,
                       struct redis_stream **ret, char *error, size_t error_size)
 {
@@ -222,11 +241,27 @@ int redis_stream_open(const struct redis_address *address, uint64_t until_ms,
         if (!stream->tls)
             return -EACCES;
         rc = redis_tls_handshake(stream->tls, until_ms, error, error_size);
+        if (rc == -ETIMEDOUT && speaks_plainly(address)) {
+            snprintf(error, error_size, "%s", redis_tls_plain);
+            return -EACCES;
+        }
         if (rc < 0)
             return rc;
     }
     *ret = stream;
     return 0;
+}
+
+bool redis_stream_speaks_tls(const struct redis_address *address)
+{
+    struct redis_address *other = arena_memdup(task_arena(), address, sizeof(*address));
+    struct redis_stream *stream;
+    char ignored[200];
+
+    other->tls = other->allow_unverified = true;
+    other->ca_file[0] = other->certificate[0] = other->key[0] = '\0';
+    return redis_stream_open(other, clock_ms() + GUESS_MS, &stream, ignored,
+                             sizeof(ignored)) == 0;
 }
 
 void redis_stream_keep(struct redis_stream *stream)
@@ -276,6 +311,11 @@ const char *redis_stream_reason(const struct redis_stream *stream, int rc)
     if (rc == -EACCES && stream->tls && *redis_tls_refused(stream->tls))
         return redis_tls_refused(stream->tls);
     return rc == -ECONNRESET ? "the server closed the connection" : strerror(-rc);
+}
+
+bool redis_stream_lacks_certificate(const struct redis_stream *stream)
+{
+    return stream->tls && redis_tls_lacks_certificate(stream->tls);
 }
 
 bool redis_stream_has_more(const struct redis_stream *stream)

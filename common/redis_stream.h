@@ -25,6 +25,9 @@ struct redis_stream;
  */
 int redis_stream_open(const struct redis_address *address, uint64_t until_ms,
                       struct redis_stream **ret, char *error, size_t error_size);
+/* Whether a server that hung up on plain words speaks TLS at that address. Yields, for at
+ * most a moment. */
+bool redis_stream_speaks_tls(const struct redis_address *address);
 /* The caller owns it from here on. */
 void redis_stream_keep(struct redis_stream *stream);
 void redis_stream_close(struct redis_stream *stream); /* NULL is fine */
@@ -35,6 +38,8 @@ int redis_stream_fd(const struct redis_stream *stream);
 ssize_t redis_stream_read(struct redis_stream *stream, void *data, size_t size);
 ssize_t redis_stream_write(struct redis_stream *stream, const void *data, size_t size);
 const char *redis_stream_reason(const struct redis_stream *stream, int rc);
+/* The server has asked for a certificate of ours, and got none. */
+bool redis_stream_lacks_certificate(const struct redis_stream *stream);
 /* Bytes that were taken from the socket and not read yet: no event will tell. */
 bool redis_stream_has_more(const struct redis_stream *stream);
 /* TLS may have to write before it can read on (a key update). */

@@ -13,6 +13,9 @@
 
 #define TLS_ALERT 0x15 /* a TLS record of that type is what a plain PING provokes */
 
+const char redis_talk_tls[] = "the server speaks TLS on this port: use rediss:// (or "
+                              "redis.ssl = true)";
+
 static void close_talk(void *arg)
 {
     struct redis_talk *talk = arg;
@@ -35,6 +38,7 @@ struct redis_talk *redis_talk_new(uint64_t until_ms)
 
 int redis_talk_open(struct redis_talk *talk, const struct redis_address *address)
 {
+    talk->address = address;
     return redis_stream_open(address, talk->until_ms, &talk->stream, talk->error,
                              sizeof(talk->error));
 }
@@ -54,13 +58,15 @@ void redis_talk_keep(struct redis_talk *talk)
     talk->is_kept = true;
 }
 
+/* libuv calls any trouble of a socket EBADF: reading or writing tells which it is. */
 static int wait_for(const struct redis_talk *talk, int events)
 {
     uint64_t now = clock_ms();
 
-    return now < talk->until_ms
-               ? task_poll_fd(redis_stream_fd(talk->stream), events, talk->until_ms - now)
-               : -ETIMEDOUT;
+    if (now >= talk->until_ms)
+        return -ETIMEDOUT;
+    int rc = task_poll_fd(redis_stream_fd(talk->stream), events, talk->until_ms - now);
+    return rc == -EBADF ? 0 : rc;
 }
 
 static int fail(struct redis_talk *talk, int rc)
@@ -82,6 +88,8 @@ int redis_talk_send(struct redis_talk *talk, const struct buf *out)
             continue;
         }
         int rc = done == -EAGAIN ? wait_for(talk, UV_WRITABLE) : (int)done;
+        if (rc == -ECONNRESET || rc == -EPIPE)
+            break; /* its last words, which are to be read, say more */
         if (rc < 0)
             return fail(talk, rc);
     }
@@ -109,9 +117,7 @@ int redis_talk_reply(struct redis_talk *talk, redisReply **ret)
         void *reply = NULL;
         if (redisReaderGetReply(talk->reader, &reply) != REDIS_OK) {
             snprintf(talk->error, sizeof(talk->error), "%s",
-                     is_tls ? "the server speaks TLS on this port: use rediss:// (or "
-                              "redis.ssl = true)"
-                            : "this is no Redis");
+                     is_tls ? redis_talk_tls : "this is no Redis");
             return -EPROTO;
         }
         if (reply) {

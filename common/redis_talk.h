@@ -17,6 +17,7 @@ struct buf;
 #define REDIS_REASON 480
 
 struct redis_talk {
+    const struct redis_address *address; /* borrowed */
     struct redis_stream *stream;
     redisReader *reader;
     uint64_t until_ms; /* as clock_ms(); may be moved */
@@ -36,6 +37,8 @@ void redis_talk_close(struct redis_talk *talk);
 /* Stream and reader are the caller's from here on. */
 void redis_talk_keep(struct redis_talk *talk);
 
+extern const char
+    redis_talk_tls[]; /* what is said of a server with TLS, on plain words */
 int redis_talk_send(struct redis_talk *talk, const struct buf *out);
 /* The next reply; the caller frees it. -EPROTO: what came is not Redis' protocol. */
 int redis_talk_reply(struct redis_talk *talk, redisReply **ret);

@@ -23,10 +23,19 @@
 struct redis_tls {
     SSL *ssl;
     int fd;
+    bool lacks_certificate;    /* the server asked for one */
     bool wants_write;          /* the last read could not go on without writing */
     char name[REDIS_URL_PATH]; /* that the certificate must be for */
     char refusal[400];         /* why it, or what was read, is refused; "": it is not */
 };
+
+const char redis_tls_plain[] =
+    "the server speaks no TLS on this port: name its TLS port, "
+    "or use redis:// (without redis.ssl)";
+
+const char redis_tls_no_certificate[] =
+    "the server asks for a certificate of the client: give one by redis.ssl_certificate "
+    "and redis.ssl_key";
 
 /* ---- our socket BIO ---- */
 
@@ -115,6 +124,15 @@ static int note_verdict(int is_good, X509_STORE_CTX *store)
     return is_good;
 }
 
+/* Called when the server asks for one. It may be content without. */
+static int note_request(SSL *ssl, void *arg)
+{
+    struct redis_tls *tls = arg;
+
+    tls->lacks_certificate = SSL_get_certificate(ssl) == NULL;
+    return 1;
+}
+
 struct redis_tls *redis_tls_new(int fd, const struct redis_address *address, char *error,
                                 size_t error_size)
 {
@@ -136,6 +154,7 @@ struct redis_tls *redis_tls_new(int fd, const struct redis_address *address, cha
         return NULL;
     }
     SSL_set_app_data(tls->ssl, tls);
+    SSL_set_cert_cb(tls->ssl, note_request, tls);
     if (address->allow_unverified)
         SSL_set_verify(tls->ssl, SSL_VERIFY_NONE, NULL);
     else
@@ -225,6 +244,11 @@ ssize_t redis_tls_write(struct redis_tls *tls, const void *data, size_t size)
 const char *redis_tls_refused(const struct redis_tls *tls)
 {
     return tls->refusal;
+}
+
+bool redis_tls_lacks_certificate(const struct redis_tls *tls)
+{
+    return tls->lacks_certificate;
 }
 
 bool redis_tls_has_more(const struct redis_tls *tls)

@@ -1,5 +1,5 @@
 /*
- * redis_tls.h - TLS on a connected socket, for redis_stream.c alone.
+ * redis_tls.h - TLS on a connected socket, for redis_stream.c and redis_login.c alone.
  */
 #ifndef FORKMARK_COMMON_REDIS_TLS_H
 #define FORKMARK_COMMON_REDIS_TLS_H
@@ -22,9 +22,12 @@ int redis_tls_handshake(struct redis_tls *tls, uint64_t until_ms, char *error,
                         size_t error_size);
 /* Behind a -EACCES: the reason. */
 const char *redis_tls_refused(const struct redis_tls *tls);
+extern const char redis_tls_plain[]; /* what is said of a server without TLS */
 /* As redis_stream_read() and redis_stream_write(). */
 ssize_t redis_tls_read(struct redis_tls *tls, void *data, size_t size);
 ssize_t redis_tls_write(struct redis_tls *tls, const void *data, size_t size);
+bool redis_tls_lacks_certificate(const struct redis_tls *tls);
+extern const char redis_tls_no_certificate[]; /* what is said then */
 bool redis_tls_has_more(const struct redis_tls *tls);
 bool redis_tls_wants_write(const struct redis_tls *tls);
 

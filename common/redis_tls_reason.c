@@ -2,6 +2,7 @@
  * redis_tls_reason.c - see redis_tls_reason.h.
  */
 #include "common/redis_tls_reason.h"
+#include "common/redis_tls.h"
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -158,16 +159,11 @@ void redis_tls_failure(char *ret, size_t size)
     case SSL_R_WRONG_VERSION_NUMBER:
     case SSL_R_PACKET_LENGTH_TOO_LONG:
     case SSL_R_UNEXPECTED_MESSAGE:
-        snprintf(ret, size,
-                 "the server speaks no TLS on this port: name its TLS port, or use "
-                 "redis:// (without redis.ssl)");
+        snprintf(ret, size, "%s", redis_tls_plain);
         break;
     case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-        snprintf(ret, size,
-                 "the server asks for a certificate of the client (%s): give one by "
-                 "redis.ssl_certificate and redis.ssl_key",
-                 reason);
+        snprintf(ret, size, "%s", redis_tls_no_certificate);
         break;
     default:
         snprintf(ret, size, "no TLS hand shake: %s",

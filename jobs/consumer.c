@@ -9,6 +9,7 @@
 #include "common/arena.h"
 #include "common/cache.h"
 #include "common/clock.h"
+#include "common/connect.h"
 #include "common/ids.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -60,8 +61,11 @@ void consumer_poke(struct consumer *c)
 
 static void complain(struct consumer *c, int rc)
 {
+    const char *trouble = redis_trouble(c->services.redis);
+
     if (!c->is_complaining)
-        log_warn("the queue's Redis cannot be used (%s); trying on", strerror(-rc));
+        log_warn("the queue's Redis cannot be used (%s); trying on",
+                 *trouble ? trouble : strerror(-rc));
     c->is_complaining = true;
 }
 
@@ -95,8 +99,10 @@ static void prove(void *arg)
                                                    : strerror(-rc));
     rc = redis_call_argv_timeout(c->services.redis, &reply, PROOF_MS, 1, ping, NULL);
     if (rc < 0)
-        role_refuse(c->context, "redis.url: %s",
-                    reply && reply->str ? reply->str : strerror(-rc));
+        role_refuse(c->context, "%s: %s", connect_queue_option(c->context->options),
+                    reply && reply->str                 ? reply->str
+                    : *redis_trouble(c->services.redis) ? redis_trouble(c->services.redis)
+                                                        : strerror(-rc));
 }
 
 static void start_cycle(struct consumer *c);

@@ -3,10 +3,14 @@
  */
 #include "jobs/redis_check.h"
 #include "common/arena.h"
+#include "common/buf.h"
 #include "common/clock.h"
+#include "common/connect.h"
+#include "common/embedded.h"
 #include "common/log.h"
 #include "common/task.h"
-#include "jobs/connections.h"
+#include "lua_scripts.h"
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,8 +65,9 @@ static bool is_cluster(const char *info, double ahead_s, char *text, size_t room
         return false;
     snprintf(text, room,
              "the queue's Redis is in cluster mode, where RQ's keys are spread over "
-             "servers: jobs do not work there; give redis.url one server, and the "
-             "cluster to redis.cache_url");
+             "servers and its scripts cannot reach them all: jobs do not work there; "
+             "give the queue one server, or one behind redis.queue.sentinels, and the "
+             "cluster to redis.cache.cluster");
     return true;
 }
 
@@ -95,24 +100,28 @@ static bool is_skewed(const char *info, double ahead_s, char *text, size_t room)
     return true;
 }
 
-static bool (*const findings[])(const char *info, double ahead_s, char *text,
-                                size_t room) = {
-    is_too_old,
-    is_cluster,
-    is_evicting,
-    is_skewed,
+static const struct {
+    bool (*find)(const char *info, double ahead_s, char *text, size_t room);
+    enum redis_finding as;
+} findings[] = {
+    { is_too_old, REDIS_WARNING },
+    { is_cluster, REDIS_FAULT },
+    { is_evicting, REDIS_WARNING },
+    { is_skewed, REDIS_WARNING },
 };
 
 int redis_check_judge(const char *info, double ahead_s,
-                      void (*say)(void *arg, const char *text), void *arg)
+                      void (*say)(void *arg, enum redis_finding finding,
+                                  const char *text),
+                      void *arg)
 {
-    char text[256];
+    char text[400];
     int count = 0;
 
     for (size_t i = 0; i < sizeof(findings) / sizeof(findings[0]); i++) {
-        if (!findings[i](info, ahead_s, text, sizeof(text)))
+        if (!findings[i].find(info, ahead_s, text, sizeof(text)))
             continue;
-        say(arg, text);
+        say(arg, findings[i].as, text);
         count++;
     }
     return count;
@@ -121,10 +130,22 @@ int redis_check_judge(const char *info, double ahead_s,
 /* ---- asking ---- */
 
 struct question {
+    const struct options *options;
     struct redis *redis;
-    void (*say)(void *arg, const char *text);
-    bool is_answered;
+    void (*say)(void *arg, enum redis_finding finding, const char *text);
+    struct buf *faults; /* what was found, a line each; NULL: nobody wants it */
+    bool is_patient;    /* one that is away may come */
+    bool is_answered, has_fault, has_spoken;
 };
+
+static void say(void *arg, enum redis_finding finding, const char *text)
+{
+    struct question *question = arg;
+
+    question->has_fault |= finding == REDIS_FAULT;
+    question->has_spoken = true;
+    question->say(question, finding, text);
+}
 
 /* Sections one by one: before 7.0, INFO takes one at a time. What is refused (a user
  * without INFO) is unknown, and nothing is said of it. */
@@ -151,16 +172,89 @@ static double ask_clock(struct redis *redis)
            strtod(reply->element[1]->str, NULL) / 1e6 - here_s;
 }
 
+/* Whatever is not refused by the ACL is no matter of this check. */
+static bool is_refusal(const redisReply *reply)
+{
+    return reply && reply->type == REDIS_REPLY_ERROR &&
+           strncmp(reply->str, "NOPERM", 6) == 0;
+}
+
+static void add_refused(struct buf *list, const char *what)
+{
+    buf_addf(list, "%s%s", list->length > 0 ? ", " : "", what);
+}
+
+/* Keys of RQ and of ours, scripts and channels: what this user may not touch. */
+static void ask_rights(struct question *question, struct buf *refused)
+{
+    const struct embedded_file *file = embedded_find(lua_scripts, "permissions.lua");
+    const char *prefix = question->options->redis.prefix;
+    const char *own = arena_printf(task_arena(), "%s{check}", prefix);
+    const char *argv[] = { "EVAL", file->data, "0", "rq:forkmark-check", own };
+    size_t lengths[] = { 4, file->length, 1, strlen(argv[3]), strlen(own) };
+    redisReply *reply = NULL;
+
+    redis_call_argv(question->redis, &reply, 5, argv, lengths);
+    if (is_refusal(reply))
+        add_refused(refused, "eval");
+    for (size_t i = 0; reply && i < reply->elements; i++)
+        if (reply->element[i]->str)
+            add_refused(refused, reply->element[i]->str);
+    redis_call(question->redis, &reply, "EVALSHA %s 0", "0");
+    if (is_refusal(reply))
+        add_refused(refused, "evalsha");
+    redis_call(question->redis, &reply, "PUBLISH rq:forkmark-check x");
+    if (is_refusal(reply))
+        add_refused(refused, "publish to rq:*");
+    redis_call(question->redis, &reply, "PUBLISH %sforkmark-check x", prefix);
+    if (is_refusal(reply))
+        add_refused(refused, arena_printf(task_arena(), "publish to %s*", prefix));
+}
+
+static void judge_rights(struct question *question)
+{
+    struct buf refused = BUF_IN(task_arena());
+    const char *user = question->options->redis.user;
+
+    ask_rights(question, &refused);
+    if (refused.length == 0)
+        return;
+    say(question, REDIS_FAULT,
+        arena_printf(task_arena(),
+                     "the server's user %s may not: %.300s%s; forkmark needs ACL SETUSER "
+                     "%s ~rq:* ~%s* &* +@all -@dangerous +info",
+                     *user ? user : "named in redis.url", buf_text(&refused),
+                     refused.length > 300 ? " ..." : "", *user ? user : "<name>",
+                     question->options->redis.prefix));
+}
+
+/* True once it has answered. An error reply is an answer, too. */
+static bool knock(struct question *question)
+{
+    for (;;) {
+        int rc = redis_call(question->redis, NULL, "PING");
+
+        if (rc == 0 || rc == -EPROTO)
+            return true;
+        if (!question->is_patient && *redis_trouble(question->redis))
+            return false;
+        task_sleep(100);
+    }
+}
+
 static void ask(void *arg)
 {
     struct question *question = arg;
 
-    /* An error reply is an answer, too. */
-    while (redis_call(question->redis, NULL, "PING") < 0 && !redis_is_up(question->redis))
-        task_sleep(250);
+    if (!knock(question)) {
+        say(question, redis_is_refused(question->redis) ? REDIS_FAULT : REDIS_WARNING,
+            redis_trouble(question->redis));
+        return;
+    }
     question->is_answered = true;
     const char *info = ask_info(question->redis);
-    redis_check_judge(info, ask_clock(question->redis), question->say, NULL);
+    redis_check_judge(info, ask_clock(question->redis), say, question);
+    judge_rights(question);
 }
 
 static void asked(void *arg, enum task_outcome outcome)
@@ -172,43 +266,93 @@ static void asked(void *arg, enum task_outcome outcome)
     task_stop_loop();
 }
 
-static bool run(const struct options *options, uint64_t patience_ms,
-                void (*say)(void *arg, const char *text))
+/* False: there is no such Redis. */
+static bool run(struct question *question)
 {
-    struct question question = { .say = say };
+    const struct options *options = question->options;
 
     task_runtime_init();
-    question.redis = jobs_queue_redis(options, "forkmark-check");
-    if (!question.redis)
+    /* With a breaker the first failure to connect is told at once. */
+    question->redis =
+        connect_queue(options, &(struct connect_redis){ .name = "forkmark-check",
+                                                        .timeout_ms = AT_ONCE_MS,
+                                                        .breaker_ms = 1 });
+    if (!question->redis)
         return false;
     task_spawn(&(struct task_spec){ .name = "check",
                                     .run = ask,
-                                    .arg = &question,
-                                    .timeout_ms = patience_ms,
+                                    .arg = question,
+                                    .timeout_ms =
+                                        question->is_patient ? PATIENCE_MS : AT_ONCE_MS,
                                     .on_end = asked });
     task_run_loop();
-    return question.is_answered;
+    return true;
 }
 
-static void log_finding(void *arg, const char *text)
+/* ---- to whom it is said ---- */
+
+static void log_finding(void *arg, enum redis_finding finding, const char *text)
 {
-    (void)arg;
-    log_warn("%s", text);
+    const struct question *question = arg;
+
+    if (finding == REDIS_FAULT)
+        log_error("%s: %s", connect_queue_option(question->options), text);
+    else
+        log_warn("%s", text);
 }
 
-static void print_finding(void *arg, const char *text)
+static void print_finding(void *arg, enum redis_finding finding, const char *text)
 {
-    (void)arg;
-    fprintf(stderr, "warning: %s\n", text);
+    const struct question *question = arg;
+
+    if (finding == REDIS_FAULT)
+        fprintf(stderr, "%s: %s\n", connect_queue_option(question->options), text);
+    else if (question->is_answered)
+        fprintf(stderr, "warning: %s\n", text);
+    else
+        fprintf(stderr, "no Redis answers at %s: %s\n",
+                connect_queue_option(question->options), text);
+}
+
+/* Warnings come later, when there is time to wait for them. */
+static void note_fault(void *arg, enum redis_finding finding, const char *text)
+{
+    const struct question *question = arg;
+
+    if (finding == REDIS_FAULT && question->faults->length == 0)
+        buf_addf(question->faults, "%s: %s", connect_queue_option(question->options),
+                 text);
 }
 
 int redis_check_log(const struct options *options)
 {
-    run(options, PATIENCE_MS, log_finding);
+    struct question question = { .options = options,
+                                 .say = log_finding,
+                                 .is_patient = true };
+
+    run(&question);
     return 0;
 }
 
 bool redis_check_print(const struct options *options)
 {
-    return run(options, AT_ONCE_MS, print_finding);
+    struct question question = { .options = options, .say = print_finding };
+
+    log_set_level(LOGL_ERROR); /* what the client would log is said here */
+    if (!run(&question))
+        return false;
+    if (!question.is_answered && !question.has_spoken)
+        print_finding(&question, REDIS_WARNING, "no answer in time");
+    return question.is_answered && !question.has_fault;
+}
+
+bool redis_check_probe(const struct options *options, struct buf *error)
+{
+    struct question question = { .options = options, .say = note_fault, .faults = error };
+
+    if (!run(&question)) {
+        buf_addf(error, "%s: no address of a Redis", connect_queue_option(options));
+        return false;
+    }
+    return !question.has_fault;
 }

@@ -60,12 +60,7 @@ static void print_values(const struct options *options)
 /* An embedded one is as we make it. */
 static bool check_services(const struct setup *setup)
 {
-    if (setup->embedded[SERVICE_REDIS])
-        return true;
-    bool answers = redis_check_print(setup->options);
-    if (!answers)
-        fputs("no Redis answers at redis.url (REDIS_URL)\n", stderr);
-    return answers;
+    return setup->embedded[SERVICE_REDIS] || redis_check_print(setup->options);
 }
 
 /* The control socket's path. Somebody's shell may lack what the server's environment has:

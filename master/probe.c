@@ -1,12 +1,14 @@
 /*
  * probe.c - what a short-lived child finds out about the database: does it answer, is
  * it at this program's schema, and has it room for the connections of all processes?
- * And whether certificate and key fit.
+ * Whether certificate and key fit, and whether the queue's Redis will do: one that is
+ * away will, its turn comes later.
  *
  * libpq is not for the master itself. What there is to say stands in m->note.
  */
 #include "common/buf.h"
 #include "common/log.h"
+#include "jobs/redis_check.h"
 #include "master/master.h"
 #include "master/tls_files.h"
 #include "master/upgrade.h"
@@ -152,8 +154,9 @@ static bool check_connections(struct master *m, const struct options *options,
 static int judge(struct master *m, const struct options *options)
 {
     struct buf error = BUF_HEAP;
-    bool is_good =
-        tls_files_check(options, &error) && check_connections(m, options, &error);
+    bool is_good = tls_files_check(options, &error) &&
+                   check_connections(m, options, &error) &&
+                   redis_check_probe(options, &error);
 
     if (!is_good)
         note(m, buf_text(&error));

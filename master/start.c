@@ -74,8 +74,7 @@ bool start_reaped(struct master *m, pid_t pid, int status)
     } else if (WIFEXITED(status) && WEXITSTATUS(status) == PROBE_AWAY) {
         database_away(m);
     } else {
-        log_error("the database cannot be used: %s",
-                  *m->note ? m->note : status_text(status));
+        log_error("the start cannot work: %s", *m->note ? m->note : status_text(status));
         give_up(m, *m->note ? m->note : "the database cannot be used");
     }
     return true;

@@ -2,6 +2,7 @@
  * proof.c - see proof.h.
  */
 #include "worker/proof.h"
+#include "common/connect.h"
 #include "common/log.h"
 #include "common/task.h"
 #include "worker/http.h"
@@ -39,6 +40,7 @@ static void ask_redis(struct server *server, struct redis *redis, const char *op
     if (rc < 0)
         role_refuse(server->role, "%s: %s", option,
                     rc == -EPROTO && reply && reply->str ? reply->str
+                    : *redis_trouble(redis)              ? redis_trouble(redis)
                     : rc == -ETIMEDOUT                   ? "no answer in time"
                                                          : strerror(-rc));
 }
@@ -77,7 +79,7 @@ static void run(void *arg)
     struct server *server = arg;
 
     ask_database(server);
-    ask_redis(server, server->redis, "redis.url");
+    ask_redis(server, server->redis, connect_queue_option(server->options));
     if (server->cache_redis != server->redis)
         ask_redis(server, server->cache_redis, "redis.cache_url");
     ask_itself(server);

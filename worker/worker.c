@@ -62,7 +62,7 @@ static void open_services(struct server *server)
     server->cache_redis =
         *options->redis.cache_url ? connect_cache(options, &redis) : server->redis;
     if (!server->redis || !server->cache_redis)
-        fatal("redis.url is no address of a Redis");
+        fatal("%s is no address of a Redis", connect_queue_option(options));
     server->cache = cache_new(server->cache_redis, options->redis.prefix);
     cache_count(server->cache, server->slot);
     if (!options->cache.enabled)

@@ -10,8 +10,10 @@
 
 #include <cmocka.h>
 
-static void collect(void *arg, const char *text)
+static void collect(void *arg, enum redis_finding finding, const char *text)
 {
+    /* In cluster mode no job runs; all else is worth a warning. */
+    assert_int_equal(finding == REDIS_FAULT, strstr(text, "cluster mode") != NULL);
     buf_adds(arg, text);
 }
 
