@@ -6,6 +6,16 @@
  * a time cannot. Keys are tagged {u<id>}, so one user's keys share a cluster
  * slot. Without Redis every get is a miss and nothing fails.
  *
+ * Where PostgreSQL has read replicas the generation also says how far its log was behind
+ * the user's last write (pg.h), and the gate's script hands that to every request: in
+ * one value, so that neither is there without the other. A generation that is younger
+ * than pg_settled_ms() and has no position (it was evicted and made up anew, or somebody
+ * wrote who keeps none) means that nothing is known: the primary. An older one needs
+ * none, as every replica in use has passed it.
+ *
+ * What could not be told to Redis is owed: it is told once Redis is back, so that what
+ * had been cached before does not come back with it.
+ *
  * Yields, inside tasks.
  */
 #ifndef FORKMARK_COMMON_CACHE_H
@@ -38,7 +48,10 @@ const char *cache_get(struct cache *cache, int32_t user_id, const char *generati
  * the entry unreachable instead of stale. NULL: nothing is done. */
 void cache_put(struct cache *cache, int32_t user_id, const char *generation,
                const char *name, const char *data, size_t length, int ttl_s);
-/* After a write of this user: everything cached before is out of reach. */
-void cache_invalidate(struct cache *cache, int32_t user_id);
+/* After a write of this user: everything cached before is out of reach. `position`: of
+ * pg_commit_at() or pg_write(), 0 for none. */
+void cache_invalidate(struct cache *cache, int32_t user_id, uint64_t position);
+/* Only for its position, after a write that changes nothing that is cached. */
+void cache_note_write(struct cache *cache, int32_t user_id, uint64_t position);
 
 #endif

@@ -44,7 +44,7 @@ static void complain_of_value(const struct conf_context *context,
                               const struct conf_key *key, const char *text,
                               const char *error)
 {
-    if (key->type == CONF_SECRET)
+    if (key->type == CONF_SECRET || key->type == CONF_SECRETS)
         conf_complain(context, "`%s` %s", key->path, error);
     else
         conf_complain_of_value(context, key->path, text, error);
@@ -68,13 +68,25 @@ static bool apply_to_row(const struct conf_context *context, const struct conf_k
     return true;
 }
 
+/* By its two names; twice by one name is for libconfig to notice. */
+static bool is_set_twice(const struct conf_context *context, const struct conf_key *key)
+{
+    struct conf_source source = options_source(context->options, key);
+
+    if (context->origin != CONF_FILE || source.origin != CONF_FILE)
+        return false;
+    conf_complain(context, "`%s` is set already at %s, perhaps by its other name",
+                  key->path, source.where);
+    return true;
+}
+
 bool conf_apply(const struct conf_context *context, const char *path, const char *text)
 {
     const struct conf_key *key = conf_find(path);
     const struct conf_group *group = conf_group_of(path);
 
     if (key)
-        return apply_to_row(context, key, text);
+        return !is_set_twice(context, key) && apply_to_row(context, key, text);
     if (group)
         return group->apply(context, path, text);
     if (conf_is_group(path))
@@ -154,7 +166,7 @@ static void apply_variable(struct conf_context *context, char *const *environ_li
         conf_apply(context, key->path, with_env_unit(arena, key, text));
         return;
     }
-    if (key->type != CONF_SECRET)
+    if (key->type != CONF_SECRET && key->type != CONF_SECRETS)
         return;
     /* A secret may also be in a file that NAME_FILE names, as container engines do it. */
     context->where = arena_printf(arena, "%s_FILE", name);
@@ -271,11 +283,23 @@ void options_show(const struct options *options, const struct conf_key *key,
     conf_value_print(options, key, out);
 }
 
+static bool is_same_list(const struct conf_list *a, const struct conf_list *b)
+{
+    for (size_t i = 0; i < a->count && i < b->count; i++) {
+        if (strcmp(a->items[i], b->items[i]) != 0)
+            return false;
+    }
+    return a->count == b->count;
+}
+
 bool options_equal(const struct options *a, const struct options *b,
                    const struct conf_key *key)
 {
     if (key->type == CONF_SECRET)
         return strcmp(*CONF_FIELD(a, key, char *), *CONF_FIELD(b, key, char *)) == 0;
+    if (key->type == CONF_SECRETS)
+        return is_same_list(CONF_FIELD(a, key, struct conf_list),
+                            CONF_FIELD(b, key, struct conf_list));
 
     struct buf one = BUF_HEAP, other = BUF_HEAP;
     conf_value_print(a, key, &one);

@@ -36,6 +36,8 @@ enum conf_type {
     CONF_LIST,      /* struct conf_list; an array, or one comma-separated text */
     CONF_WORDS,     /* struct conf_list; an array kept as written, or one text */
     CONF_VARIABLES, /* the same with NAME=value as items; values are not shown */
+    CONF_SECRETS,   /* struct conf_list of secrets; an array, or one text with blanks (or
+                     * commas before another URL) between */
     CONF_COUNT,     /* struct conf_count: a number, "auto", or "50%" of the usable CPUs;
                      * or { min = 2; max = 8; }, in one text "2..8": `min` is its least */
     CONF_ENUM,      /* int; one of the words in `words` */

@@ -121,6 +121,13 @@ const char *conf_check_database_url(const char *text)
     return NULL;
 }
 
+const char *conf_check_replica_url(const char *text)
+{
+    return conf_check_database_url(text)
+               ? "must hold URLs such as postgresql://user:password@host:port/database"
+               : NULL;
+}
+
 const char *conf_check_redis_url(const char *text)
 {
     struct redis_address address;

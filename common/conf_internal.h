@@ -87,6 +87,7 @@ void conf_settle(struct options *options);
 /* Row checks: NULL when fine, else what is wrong (static text). Lists: one item. */
 const char *conf_check_bind(const char *text);
 const char *conf_check_database_url(const char *text);
+const char *conf_check_replica_url(const char *text);
 const char *conf_check_decimal(const char *text);
 const char *conf_check_limit(const char *text);
 const char *conf_check_log(const char *text);

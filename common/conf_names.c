@@ -6,10 +6,32 @@
 
 #define NOT_NEAR 4
 
+/*
+ * Second names. Beside database.replicas one speaks of the primary; alone it is "the
+ * database", as it has always been in DATABASE_URL and in every file there is: nobody
+ * has to rename anything when the first replica comes.
+ */
+static const struct {
+    const char *alias, *path;
+} aliases[] = {
+    { "database.primary", "database.url" },
+};
+
+static const char *canonical(const char *path)
+{
+    for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+        if (strcmp(aliases[i].alias, path) == 0)
+            return aliases[i].path;
+    }
+    return path;
+}
+
 const struct conf_key *conf_find(const char *path)
 {
     size_t count;
     const struct conf_key *keys = conf_keys(&count);
+
+    path = canonical(path);
 
     for (size_t i = 0; i < count; i++) {
         if (strcmp(keys[i].path, path) == 0)

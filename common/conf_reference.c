@@ -114,6 +114,7 @@ static const char *const type_words[] = {
     [CONF_LIST] = "list",
     [CONF_WORDS] = "list",
     [CONF_VARIABLES] = "list",
+    [CONF_SECRETS] = "list of secrets",
     [CONF_COUNT] = "number, \"auto\", \"50%\" of the CPUs, or a range \"2..8\"",
     [CONF_ENUM] = "one of",
 };

@@ -215,14 +215,15 @@ static const char *keep_secret(struct arena *arena, void *base,
     return error ? error : set_text(arena, base, key, text);
 }
 
-/* "file:/run/secrets/x" stands for what is in that file, less its last line end. */
-static const char *set_secret(struct arena *arena, void *base, const struct conf_key *key,
-                              const char *text)
+/* "file:/run/secrets/x" stands for what is in that file, less its last line end. NULL, or
+ * what is wrong. */
+static const char *read_secret(struct arena *arena, const char *text, const char **ret)
 {
     char content[4097];
 
+    *ret = text;
     if (strncmp(text, "file:", 5) != 0)
-        return keep_secret(arena, base, key, text);
+        return NULL;
 
     FILE *file = fopen(text + 5, "r");
     if (!file)
@@ -233,16 +234,89 @@ static const char *set_secret(struct arena *arena, void *base, const struct conf
         return arena_printf(arena, "%s is too long for a secret", text + 5);
     while (length > 0 && (content[length - 1] == '\n' || content[length - 1] == '\r'))
         length--;
-    content[length] = '\0';
     if (length == 0)
         return arena_printf(arena, "%s is empty", text + 5);
-    return keep_secret(arena, base, key, content);
+    *ret = arena_strndup(arena, content, length);
+    return NULL;
+}
+
+static const char *set_secret(struct arena *arena, void *base, const struct conf_key *key,
+                              const char *text)
+{
+    const char *error = read_secret(arena, text, &text);
+
+    return error ? error : keep_secret(arena, base, key, text);
+}
+
+/* What separates two URLs: blanks, or a comma that another one follows. (Its hosts may
+ * stand with commas between them, too.) */
+static size_t length_of_url(const char *text)
+{
+    size_t length = 0;
+
+    for (; text[length] && !isspace((unsigned char)text[length]); length++) {
+        if (text[length] == ',' &&
+            (!text[length + 1] || isspace((unsigned char)text[length + 1]) ||
+             strncmp(text + length + 1, "postgres", 8) == 0))
+            break;
+    }
+    return length;
+}
+
+#define MOST_SECRETS 31
+
+/* An array's items are kept as they are; those of one text, or of a file, are split. */
+static const char *add_secrets(struct arena *arena, const struct conf_key *key,
+                               const char *text, bool is_item, struct conf_list *list)
+{
+    bool is_file = strncmp(text, "file:", 5) == 0;
+    const char *error = read_secret(arena, text, &text);
+
+    if (error)
+        return error;
+    while (*text) {
+        size_t length = is_item && !is_file ? strlen(text) : length_of_url(text);
+
+        if (length > 0) {
+            char *item = arena_strndup(arena, text, length);
+
+            if (list->count == MOST_SECRETS)
+                return "may hold 31 at most";
+            error = key->check ? key->check(item) : NULL;
+            if (error)
+                return error;
+            list->items[list->count++] = item;
+        }
+        text += length + (text[length] != '\0');
+    }
+    return NULL;
+}
+
+static const char *set_secrets(struct arena *arena, void *base,
+                               const struct conf_key *key, const char *text)
+{
+    static const char separator[] = { CONF_ITEM_END, '\0' };
+    struct conf_list list = { .items = arena_array(arena, MOST_SECRETS + 1,
+                                                   sizeof(*list.items)) };
+    bool is_array = strchr(text, CONF_ITEM_END) != NULL;
+    const char *error = NULL;
+
+    while (*text && !error) {
+        size_t length = is_array ? strcspn(text, separator) : strlen(text);
+
+        error = add_secrets(arena, key, arena_strndup(arena, text, length), is_array,
+                            &list);
+        text += length + (text[length] != '\0');
+    }
+    if (!error)
+        *CONF_FIELD(base, key, struct conf_list) = list;
+    return error;
 }
 
 bool conf_is_list(const struct conf_key *key)
 {
     return key->type == CONF_LIST || key->type == CONF_WORDS ||
-           key->type == CONF_VARIABLES;
+           key->type == CONF_VARIABLES || key->type == CONF_SECRETS;
 }
 
 /* Nothing is trimmed or left out: " " and "" are arguments, too. */
@@ -340,7 +414,7 @@ static const char *(*const setters[])(struct arena *, void *, const struct conf_
     [CONF_BOOL] = set_bool,   [CONF_INT] = set_int,        [CONF_SECONDS] = set_seconds,
     [CONF_BYTES] = set_bytes, [CONF_TEXT] = set_text,      [CONF_SECRET] = set_secret,
     [CONF_LIST] = set_list,   [CONF_COUNT] = set_count,    [CONF_ENUM] = set_enum,
-    [CONF_WORDS] = set_list,  [CONF_VARIABLES] = set_list,
+    [CONF_WORDS] = set_list,  [CONF_VARIABLES] = set_list, [CONF_SECRETS] = set_secrets,
 };
 
 const char *conf_field_parse(struct arena *arena, void *base, const struct conf_key *key,
@@ -532,6 +606,8 @@ static void print_variables(struct buf *out, const struct conf_list *list)
 
 void conf_value_print(const void *base, const struct conf_key *key, struct buf *out)
 {
+    const struct conf_list *list;
+
     switch (key->type) {
     case CONF_BOOL:
         buf_adds(out, *CONF_FIELD(base, key, bool) ? "true" : "false");
@@ -558,6 +634,12 @@ void conf_value_print(const void *base, const struct conf_key *key, struct buf *
     case CONF_VARIABLES:
         print_variables(out, CONF_FIELD(base, key, struct conf_list));
         break;
+    case CONF_SECRETS:
+        list = CONF_FIELD(base, key, struct conf_list);
+        for (size_t i = 0; i < list->count; i++)
+            buf_adds(out, i ? ", (set)" : "[ (set)");
+        buf_adds(out, list->count ? " ]" : "[ ]");
+        break;
     case CONF_COUNT:
         conf_print_count(out, CONF_FIELD(base, key, struct conf_count));
         break;
@@ -580,6 +662,7 @@ void conf_field_write(const void *base, const struct conf_key *key, struct buf *
     case CONF_LIST:
     case CONF_WORDS:
     case CONF_VARIABLES:
+    case CONF_SECRETS:
         list = CONF_FIELD(base, key, struct conf_list);
         for (size_t i = 0; i < list->count; i++)
             buf_addf(out, "%s%c", list->items[i], CONF_ITEM_END);

@@ -8,10 +8,12 @@
 struct pg *connect_pg(const struct options *options, const struct connect_pool *pool)
 {
     const char *pooler = options->database.pooler_url;
+    const struct conf_list *replicas = &options->database.replicas;
 
     return pg_new(&(struct pg_options){
         .url = *pooler ? pooler : options->database.url,
         .ssl_mode = options->database.ssl_mode,
+        .ssl_root_cert = options->database.ssl_root_cert,
         .size = pool->size,
         .overflow = pool->overflow,
         .pipelines = pool->pipelines,
@@ -23,6 +25,12 @@ struct pg *connect_pg(const struct options *options, const struct connect_pool *
         .ping_after_ms = options->database.ping_after,
         .application_name = pool->name,
         .slot = pool->slot,
+        .board = pool->board,
+        .replicas = (const char *const *)replicas->items,
+        .replica_count = pool->reads_replicas ? replicas->count : 0,
+        .max_lag_ms = options->database.max_lag,
+        .probe_ms = options->database.probe_interval,
+        .keeps_positions = replicas->count > 0,
     });
 }
 

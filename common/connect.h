@@ -18,6 +18,8 @@ struct connect_pool {
     int size, overflow, pipelines; /* see pg.h */
     const char *name;              /* application_name */
     struct board_slot *slot;
+    struct scoreboard *board; /* NULL is fine */
+    bool reads_replicas;      /* it has use for pg_read() */
 };
 /* Through database.pooler_url if there is one, else to database.url. */
 struct pg *connect_pg(const struct options *options, const struct connect_pool *pool);

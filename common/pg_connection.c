@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a URL with several hosts; a reachable server takes milliseconds. */
+#define ATTEMPT_MS 2000
+
 struct pg_connection *pg_connection_new(struct pg *pg)
 {
     struct pg_connection *connection = calloc(1, sizeof(*connection));
@@ -23,6 +26,11 @@ struct pg_connection *pg_connection_new(struct pg *pg)
     connection->pg = pg;
     connection->connect_began = clock_ms();
     connection->is_connecting = true;
+    connection->epoch = pg->epoch;
+    connection->all_next = pg->all_first;
+    if (pg->all_first)
+        pg->all_first->all_previous = connection;
+    pg->all_first = connection;
     pg->references++;
     pg->open++;
     pg->connecting++;
@@ -247,6 +255,14 @@ int pg_connection_wait(struct pg_connection *connection, const char *label,
                                           .arg = connection });
 }
 
+void pg_connection_abandon(struct pg_connection *connection)
+{
+    connection->is_lost = true;
+    stop_watching(connection);
+    if (connection->waiter)
+        wake(connection);
+}
+
 /* ---- open and shut ---- */
 
 /* What the server says unasked. A fatal error is its good-bye, the end follows soon. */
@@ -282,6 +298,7 @@ static int establish(struct pg_connection *connection, uint64_t deadline,
             task_poll_fd(PQsocket(libpq),
                          next == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE,
                          deadline - now) == -ETIMEDOUT) {
+            connection->pg->first_host++;
             *ret_error = "no answer within database.connect_timeout";
             return -EAGAIN;
         }
@@ -297,16 +314,27 @@ static void came_up(struct pg_connection *connection)
     connection->opened_at = clock_ms();
     pg->connecting--;
     if (pg->failures > 0) {
-        log_info("PostgreSQL is back after %.1f s",
+        log_info("PostgreSQL%s%s is back after %.1f s", pg->primary ? " replica " : "",
+                 pg->primary ? pg->name : "",
                  (double)(clock_ms() - pg->failing_since) / 1000);
         pg->failures = 0;
     }
+    pg_board_show(pg, pg->options.max_lag_ms);
+}
+
+/* libpq goes on to its next host when one refuses, but not when one is silent: then the
+ * attempt ends soon, and the next one starts behind that host. */
+static uint64_t attempt_ms(const struct pg *pg)
+{
+    uint64_t most = pg->options.connect_timeout_ms;
+
+    return pg_host_count(pg) > 1 && most > ATTEMPT_MS ? ATTEMPT_MS : most;
 }
 
 int pg_connection_open(struct pg_connection *connection)
 {
     struct pg *pg = connection->pg;
-    uint64_t timeout = pg->options.connect_timeout_ms;
+    uint64_t timeout = attempt_ms(pg);
     uint64_t deadline = clock_ms() + timeout;
     struct pg_parameters parameters;
     const char *error = NULL;
@@ -366,9 +394,20 @@ void pg_connection_shut(struct pg_connection *connection)
     pg_place_is_free(pg);
 }
 
+static void leave_list(struct pg_connection *connection)
+{
+    if (connection->all_previous)
+        connection->all_previous->all_next = connection->all_next;
+    else
+        connection->pg->all_first = connection->all_next;
+    if (connection->all_next)
+        connection->all_next->all_previous = connection->all_previous;
+}
+
 void pg_connection_free(struct pg_connection *connection)
 {
     pg_connection_shut(connection);
+    leave_list(connection);
     pg_unref(connection->pg);
     free(connection->prepared);
     free(connection);

@@ -38,6 +38,13 @@ int pg_error_of_state(const char *sqlstate)
     return -EIO;
 }
 
+bool pg_error_is_read_only(const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    return state && strcmp(state, "25006") == 0;
+}
+
 static void log_error_of(const PGresult *result, const char *what, const char *state)
 {
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);

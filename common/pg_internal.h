@@ -8,16 +8,33 @@
  *   pg_pipe.c        quick reads of many tasks on a few shared connections
  *   pg_error.c       SQLSTATE to errno
  *   pg_query.c       the public calls
+ *   pg_route.c       a primary and its replicas: which one serves a read
+ *   pg_lag.c         how each of them is: health, position, lag
+ *   pg_board.c       the same for status and metrics, in the scoreboard
  */
 #ifndef FORKMARK_COMMON_PG_INTERNAL_H
 #define FORKMARK_COMMON_PG_INTERNAL_H
 
 #include "common/pg.h"
+#include "common/scoreboard.h"
 #include "common/task.h"
 
 struct arena_deferred;
+struct board_server;
 struct pg_pipe;
 struct pg_pipes;
+struct pg_route;
+
+/* What the last probe found; see pg_lag.c. */
+struct pg_health {
+    enum { PG_STATE_UNKNOWN, PG_STATE_UP, PG_STATE_DOWN } state;
+    bool is_replica;   /* in recovery: it takes no writes */
+    bool is_probing;   /* a probe is under way */
+    uint64_t position; /* replayed so far; of a primary: written */
+    /* Of a replica: what the primary had written by then (clock_ms()) is here; 0: that
+     * has not been seen yet. */
+    uint64_t caught_up_ms;
+};
 
 /* A task that waits for a connection. Lives in its arena, on the pool's queue. */
 struct pg_waiter {
@@ -50,6 +67,18 @@ struct pg {
 
     struct pg_pipes *pipes; /* NULL: none */
 
+    struct pg_connection *all_first; /* every connection there is */
+    unsigned epoch;                  /* grows when all that is open leads to the wrong
+                                      * server: those connections are not used again */
+    unsigned first_host;             /* of a URL with several: where an attempt starts */
+
+    char name[BOARD_SERVER_NAME]; /* "10.0.0.2:5432", for people */
+    struct pg_route *route; /* of a primary with replicas */
+    struct pg *primary;     /* of a replica */
+    struct pg_health health;
+    struct board_server *board; /* our line in the scoreboard; NULL: none */
+    int board_place;            /* where its counters are; -1: nowhere */
+
     const char **labels; /* "pg:<query>" by query id, made at first use */
     uint64_t acquired, waited, failed, reconnects, pipelined;
 };
@@ -59,6 +88,9 @@ struct pg_connection {
     PGconn *libpq;
     uv_poll_t *poll; /* always watched for reading; NULL once the socket is gone */
     struct pg_connection *next; /* idle list */
+    struct pg_connection *all_next, *all_previous;
+    unsigned epoch;
+    uint64_t position; /* what the statement that ran last was asked for; or UNKNOWN */
     struct pg_pipe *pipe;       /* whose it is; NULL: one task's at a time */
     struct task *waiter;        /* parked until the socket says more */
     PGresult *result;           /* of the statement that ran last */
@@ -78,7 +110,9 @@ struct pg_lease {
     struct arena_deferred *deferred;
 };
 
-/* pg_pool.c. `wait_ms`: the longest wait. Yields. 0 or -EAGAIN. */
+/* pg_pool.c. `primary` NULL: it is one. */
+struct pg *pg_new_of(const struct pg_options *options, struct pg *primary);
+/* `wait_ms`: the longest wait. Yields. 0 or -EAGAIN. */
 int pg_acquire(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret);
 void pg_release(struct pg_lease *lease);
 /* A connection has been shut: its place may be taken. */
@@ -90,7 +124,20 @@ bool pg_may_open(const struct pg *pg);
 void pg_count_in_use(const struct pg *pg, int change);
 void pg_unref(struct pg *pg);
 
+/* Nothing that is open is used again: idle connections go at once, those in use when they
+ * are given back. */
+void pg_retire_connections(struct pg *pg);
+/* The server is silent: whoever waits for it is told -EAGAIN, now. */
+void pg_abandon(struct pg *pg);
+/* Whether a connection is there, or could be had as far as we know. */
+bool pg_is_usable(const struct pg *pg);
+/* Queries that are under way or wait for their turn. */
+int pg_load(const struct pg *pg);
+const char *pg_option(const struct pg *pg, const char *keyword); /* of the URL, or NULL */
+
 /* pg_connection.c */
+/* Its socket is given up, and its waiting task told. */
+void pg_connection_abandon(struct pg_connection *connection);
 struct pg_connection *pg_connection_new(struct pg *pg);
 /* Yields. 0 or -EAGAIN (and the pool's back-off was told). */
 int pg_connection_open(struct pg_connection *connection);
@@ -122,12 +169,18 @@ struct pg_parameters {
 };
 int pg_resolve(const struct pg *pg, uint64_t timeout_ms, struct pg_parameters *ret,
                const char **ret_error);
+/* How many hosts the URL names; at least 1. */
+unsigned pg_host_count(const struct pg *pg);
 
 /* pg_statement.c: the result, if any, is in connection->result. Yield. 0 or an error. */
 int pg_statement_run(struct pg_connection *connection, const struct query *query,
                      const struct pg_param *params, int count, uint64_t deadline);
 int pg_statement_command(struct pg_connection *connection, const char *label,
                          const char *command, uint64_t deadline);
+/* The same, and connection->position says how far the log was behind it: in one batch. */
+int pg_statement_run_marked(struct pg_connection *connection, const struct query *query,
+                            const struct pg_param *params, int count, uint64_t deadline);
+int pg_statement_commit_marked(struct pg_connection *connection, uint64_t deadline);
 /* Only hands it to libpq. False: it could not. */
 bool pg_statement_send(struct pg_connection *connection, const struct query *query,
                        const struct pg_param *params, int count, bool by_name);
@@ -148,11 +201,60 @@ struct pg_pipes *pg_pipes_new(struct pg *pg, int count);
 void pg_pipes_close(struct pg_pipes *pipes);
 void pg_pipes_free(struct pg_pipes *pipes);
 int pg_pipes_idle(const struct pg_pipes *pipes);
+/* Statements under way, less the connections that they take in `open`. */
+int pg_pipes_load(const struct pg_pipes *pipes);
 
 /* pg_query.c: `result` stays its owner's. */
 void pg_rows_of(PGresult *result, struct pg_rows *ret);
+/* One attempt on this server. `ret_may_repeat`: its connection was lost, and to ask again
+ * is harmless. Yields. 0 or an error. */
+int pg_run_here(struct pg *pg, const struct query *query, const struct pg_param *params,
+                int count, struct pg_rows *ret, bool *ret_may_repeat);
 
-/* pg_error.c: 0 for a result that is none; logs what a caller cannot know. */
+/* pg_lag.c: what a replica still lacks, measured in the primary's own time. */
+#define PG_SAMPLES 128
+struct pg_sample {
+    uint64_t at_ms, position;
+};
+/* Where the primary's log was when: the oldest first, positions only grow. */
+struct pg_log {
+    struct pg_sample samples[PG_SAMPLES];
+    size_t count;
+    uint64_t spacing_ms;
+};
+
+/* pg_route.c */
+struct pg_route {
+    struct pg **replicas;
+    size_t count;
+    unsigned turn; /* who is first among equals */
+    struct pg_log log;
+    uv_timer_t timer;
+};
+void pg_route_init(struct pg *pg);
+void pg_route_close(struct pg *pg);
+void pg_route_free(struct pg_route *route);
+
+void pg_log_add(struct pg_log *log, uint64_t at_ms, uint64_t position);
+/* The latest moment whose writes are all below `position`; 0: before we looked. */
+uint64_t pg_log_time_of(const struct pg_log *log, uint64_t position);
+/* Asks every server of the route that is not being asked. */
+void pg_lag_probe(struct pg *primary);
+/* The position in a server's answer, without the page header it may have skipped; 0: it
+ * gave none. */
+uint64_t pg_position_of(const char *digits);
+
+/* pg_board.c: "host:port" of each host in the URL. */
+void pg_name(const struct pg *pg, char *ret, size_t room);
+/* NULL and -1 are fine. */
+void pg_board_open(struct pg *pg);
+void pg_board_show(const struct pg *pg, uint64_t max_lag_ms);
+enum pg_count { PG_COUNT_QUERIES, PG_COUNT_WAITS, PG_COUNT_RETRIES };
+void pg_board_count(const struct pg *pg, enum pg_count what);
+
+/* pg_error.c: "this server takes no writes". */
+bool pg_error_is_read_only(const PGresult *result);
+/* 0 for a result that is none; logs what a caller cannot know. */
 int pg_error_of(const PGresult *result, const char *what);
 int pg_error_of_state(const char *sqlstate);
 

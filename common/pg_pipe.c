@@ -313,6 +313,8 @@ static bool is_worn(const struct pg_pipe *pipe)
     const struct pg_options *options = &pipe->pg->options;
     uint64_t now = clock_ms();
 
+    if (pipe->connection->epoch != pipe->pg->epoch)
+        return true;
     if (options->recycle_ms && now - pipe->connection->opened_at >= options->recycle_ms)
         return true;
     return pipe->count == 0 && options->ping_after_ms &&
@@ -441,6 +443,18 @@ int pg_pipes_idle(const struct pg_pipes *pipes)
     for (int i = 0; i < pipes->count; i++)
         idle += pipes->pipes[i].connection && pipes->pipes[i].count == 0;
     return idle;
+}
+
+int pg_pipes_load(const struct pg_pipes *pipes)
+{
+    int load = 0;
+
+    for (int i = 0; i < pipes->count; i++) {
+        const struct pg_pipe *pipe = &pipes->pipes[i];
+
+        load += (int)pipe->statements - (pipe->connection || pipe->opening);
+    }
+    return load;
 }
 
 static void flush_closed(uv_handle_t *handle)

@@ -38,6 +38,8 @@ enum { WOKEN_WITH_LEASE = 0, WOKEN_TO_LOOK = 1 };
 
 void pg_count_in_use(const struct pg *pg, int change)
 {
+    if (pg->board)
+        atomic_fetch_add_explicit(&pg->board->in_use, change, memory_order_relaxed);
     if (!pg->options.slot)
         return;
     if (change > 0)
@@ -51,6 +53,7 @@ void pg_count_in_use(const struct pg *pg, int change)
 static void count_wait(struct pg *pg)
 {
     pg->waited++;
+    pg_board_count(pg, PG_COUNT_WAITS);
     if (pg->options.slot)
         atomic_fetch_add_explicit(&pg->options.slot->count.pg_waits, 1,
                                   memory_order_relaxed);
@@ -132,12 +135,15 @@ void pg_connect_failed(struct pg *pg, const char *why)
              why);
     if (pg->failures == 0) {
         pg->failing_since = clock_ms();
-        log_error("cannot connect to PostgreSQL: %.*s", (int)strcspn(why, "\n"), why);
+        log_error("cannot connect to PostgreSQL%s%s: %.*s",
+                  pg->primary ? " replica " : "", pg->primary ? pg->name : "",
+                  (int)strcspn(why, "\n"), why);
     }
     if (pg->failures < 5)
         wait = (uint64_t)BACKOFF_FIRST_MS << pg->failures;
     pg->failures++;
     pg->retry_at = clock_ms() + wait;
+    pg_board_show(pg, pg->options.max_lag_ms);
     /* With no connection left that could be handed on, waiting is in vain. */
     if (!has_live_ones(pg))
         wake_all(pg, -EAGAIN);
@@ -188,7 +194,49 @@ static bool is_too_old(const struct pg_connection *connection)
 {
     uint64_t most = connection->pg->options.recycle_ms;
 
+    if (connection->epoch != connection->pg->epoch)
+        return true;
+
     return most != 0 && clock_ms() - connection->opened_at >= most;
+}
+
+static void free_idle(struct pg *pg)
+{
+    while (pg->idle_first) {
+        struct pg_connection *connection = pg->idle_first;
+
+        pg_forget_idle(connection);
+        pg_connection_free(connection);
+    }
+}
+
+void pg_retire_connections(struct pg *pg)
+{
+    pg->epoch++;
+    free_idle(pg);
+}
+
+void pg_abandon(struct pg *pg)
+{
+    pg_retire_connections(pg);
+    for (struct pg_connection *at = pg->all_first; at; at = at->all_next)
+        if (!at->pipe && !at->is_connecting && !at->is_shut)
+            pg_connection_abandon(at);
+    if (pg->pipes)
+        pg_pipes_close(pg->pipes);
+    wake_all(pg, -EAGAIN);
+}
+
+bool pg_is_usable(const struct pg *pg)
+{
+    return !pg->is_closing && pg->health.state != PG_STATE_DOWN &&
+           (pg->failures == 0 || has_live_ones(pg));
+}
+
+int pg_load(const struct pg *pg)
+{
+    return pg->open - pg->idle + pg->waiting +
+           (pg->pipes ? pg_pipes_load(pg->pipes) : 0);
 }
 
 /* The one used last that still lives, or NULL. */
@@ -454,22 +502,29 @@ static const char *copied(const char *text)
 
 struct pg *pg_new(const struct pg_options *options)
 {
+    return pg_new_of(options, NULL);
+}
+
+struct pg *pg_new_of(const struct pg_options *options, struct pg *primary)
+{
     struct pg *pg = calloc(1, sizeof(*pg));
     char *error = NULL;
 
     if (!pg || !(pg->labels = calloc(query_count + 1, sizeof(*pg->labels))))
         fatal("out of memory");
     pg->references = 1;
+    pg->primary = primary;
     pg->options = *options;
     pg->options.url = copied(options->url);
     pg->options.ssl_mode = copied(options->ssl_mode);
+    pg->options.ssl_root_cert = copied(options->ssl_root_cert);
     pg->options.application_name = copied(options->application_name);
     if (pg->options.size < 1)
         pg->options.size = 1;
     pg->info = PQconninfoParse(pg->options.url, &error);
     if (!pg->info)
-        fatal("database.url: %.*s", error ? (int)strcspn(error, "\n") : 0,
-              error ? error : "");
+        fatal("%s: %.*s", options->option ? options->option : "database.url",
+              error ? (int)strcspn(error, "\n") : 0, error ? error : "");
     /* libpq sends these two when it connects, so times come and go as UTC in ISO form
      * whatever the server's settings; poolers accept them, unlike `options`. */
     setenv("PGTZ", "UTC", 1);
@@ -479,6 +534,10 @@ struct pg *pg_new(const struct pg_options *options)
         pg->options.pipelines = pg->options.size - 1;
     if (pg->options.pipelines > 0 && pg->options.prepared)
         pg->pipes = pg_pipes_new(pg, pg->options.pipelines);
+    pg_name(pg, pg->name, sizeof(pg->name));
+    pg_board_open(pg);
+    if (options->replica_count > 0)
+        pg_route_init(pg);
     return pg;
 }
 
@@ -488,12 +547,15 @@ void pg_unref(struct pg *pg)
         return;
     if (pg->pipes)
         pg_pipes_free(pg->pipes);
+    if (pg->route)
+        pg_route_free(pg->route);
     PQconninfoFree(pg->info);
     for (size_t i = 0; i < query_count; i++)
         free((char *)pg->labels[i]);
     free(pg->labels);
     free((char *)pg->options.url);
     free((char *)pg->options.ssl_mode);
+    free((char *)pg->options.ssl_root_cert);
     free((char *)pg->options.application_name);
     free(pg);
 }
@@ -506,12 +568,9 @@ void pg_free(struct pg *pg)
     wake_all(pg, -EAGAIN);
     if (pg->pipes)
         pg_pipes_close(pg->pipes);
-    while (pg->idle_first) {
-        struct pg_connection *connection = pg->idle_first;
-
-        pg_forget_idle(connection);
-        pg_connection_free(connection);
-    }
+    free_idle(pg);
+    if (pg->route)
+        pg_route_close(pg);
     pg_unref(pg);
 }
 

@@ -73,35 +73,73 @@ static uint64_t statement_deadline(const struct pg *pg)
     return clock_ms() + pg->options.statement_timeout_ms;
 }
 
-int pg_run(struct pg *pg, const struct query *query, const struct pg_param *params,
-           int count, struct pg_rows *ret)
+/* One statement, or nothing but a reason, on a connection of the task's own. */
+static int run_alone(struct pg *pg, const struct query *query,
+                     const struct pg_param *params, int count, struct pg_rows *ret,
+                     uint64_t *ret_position, bool *ret_may_repeat)
 {
+    struct pg_lease *lease;
+    int rc = pg_acquire(pg, pg->options.acquire_timeout_ms, &lease);
+
+    *ret_may_repeat = false;
+    if (rc < 0)
+        return rc;
+    struct pg_connection *connection = lease->connection;
+    uint64_t deadline = statement_deadline(pg);
+    rc = ret_position
+             ? pg_statement_run_marked(connection, query, params, count, deadline)
+             : pg_statement_run(connection, query, params, count, deadline);
+    if (rc == 0)
+        give_rows(connection, ret);
+    if (ret_position)
+        *ret_position = connection->position;
+    /* Once more on another one, if doing it twice is impossible or harmless. */
+    *ret_may_repeat = connection->is_lost &&
+                      (connection->was_unsent || query->route == QUERY_REPLICA);
+    if (connection->is_lost)
+        pg->reconnects++;
+    pg_release(lease);
+    return rc;
+}
+
+int pg_run_here(struct pg *pg, const struct query *query, const struct pg_param *params,
+                int count, struct pg_rows *ret, bool *ret_may_repeat)
+{
+    pg_board_count(pg, PG_COUNT_QUERIES);
     if (query->is_quick && pg->pipes) {
         int rc = pg_pipe_run(pg, query, params, count, ret);
 
+        *ret_may_repeat = false;
         if (rc != PG_NOT_HERE)
             return rc;
     }
-    for (bool is_again = false;; is_again = true) {
-        struct pg_lease *lease;
-        int rc = pg_acquire(pg, pg->options.acquire_timeout_ms, &lease);
+    return run_alone(pg, query, params, count, ret, NULL, ret_may_repeat);
+}
 
-        if (rc < 0)
-            return rc;
-        struct pg_connection *connection = lease->connection;
-        rc = pg_statement_run(connection, query, params, count, statement_deadline(pg));
-        if (rc == 0)
-            give_rows(connection, ret);
-        /* Once more on another connection, if doing it twice is impossible or harmless.
-         */
-        bool may_repeat = connection->is_lost && !is_again &&
-                          (connection->was_unsent || query->route == QUERY_REPLICA);
-        if (connection->is_lost)
-            pg->reconnects++;
-        pg_release(lease);
-        if (!may_repeat)
-            return rc;
-    }
+int pg_run(struct pg *pg, const struct query *query, const struct pg_param *params,
+           int count, struct pg_rows *ret)
+{
+    bool may_repeat;
+    int rc = pg_run_here(pg, query, params, count, ret, &may_repeat);
+
+    if (may_repeat)
+        rc = run_alone(pg, query, params, count, ret, NULL, &may_repeat);
+    return rc;
+}
+
+int pg_write(struct pg *pg, const struct query *query, const struct pg_param *params,
+             int count, struct pg_rows *ret, uint64_t *ret_position)
+{
+    bool may_repeat;
+
+    *ret_position = PG_POSITION_NONE;
+    if (!pg->options.keeps_positions)
+        return pg_run(pg, query, params, count, ret);
+    pg_board_count(pg, PG_COUNT_QUERIES);
+    int rc = run_alone(pg, query, params, count, ret, ret_position, &may_repeat);
+    if (may_repeat)
+        rc = run_alone(pg, query, params, count, ret, ret_position, &may_repeat);
+    return rc;
 }
 
 /* ---- transactions ---- */
@@ -113,6 +151,7 @@ struct pg_tx {
 
 int pg_begin(struct pg *pg, struct pg_tx **ret)
 {
+    pg_board_count(pg, PG_COUNT_QUERIES);
     for (bool is_again = false;; is_again = true) {
         struct pg_lease *lease;
         int rc = pg_acquire(pg, pg->options.acquire_timeout_ms, &lease);
@@ -162,13 +201,15 @@ int pg_tx_run(struct pg_tx *tx, const struct query *query, const struct pg_param
     return rc;
 }
 
-int pg_commit(struct pg_tx *tx)
+static int commit(struct pg_tx *tx, uint64_t *ret_position)
 {
     if (!tx->lease)
         return -EAGAIN;
     struct pg_connection *connection = tx->lease->connection;
-    int rc = pg_statement_command(connection, "pg:commit", "COMMIT",
-                                  statement_deadline(tx->pg));
+    uint64_t deadline = statement_deadline(tx->pg);
+    int rc = ret_position
+                 ? pg_statement_commit_marked(connection, deadline)
+                 : pg_statement_command(connection, "pg:commit", "COMMIT", deadline);
 
     /* COMMIT of a transaction that has failed before is answered by ROLLBACK. */
     if (rc == 0 && strcmp(PQcmdStatus(connection->result), "COMMIT") != 0)
@@ -177,8 +218,21 @@ int pg_commit(struct pg_tx *tx)
         log_error("the answer to a COMMIT was lost: it may or may not have happened");
         rc = -EAGAIN;
     }
+    if (ret_position)
+        *ret_position = connection->position;
     tx_end(tx);
     return rc;
+}
+
+int pg_commit(struct pg_tx *tx)
+{
+    return commit(tx, NULL);
+}
+
+int pg_commit_at(struct pg_tx *tx, uint64_t *ret_position)
+{
+    *ret_position = PG_POSITION_NONE;
+    return commit(tx, tx->pg->options.keeps_positions ? ret_position : NULL);
 }
 
 void pg_rollback(struct pg_tx *tx)

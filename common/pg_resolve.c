@@ -45,13 +45,25 @@ static void lookup_free(void *arg)
     free(lookup);
 }
 
-static const char *option(const struct pg *pg, const char *keyword)
+const char *pg_option(const struct pg *pg, const char *keyword)
 {
     for (const PQconninfoOption *row = pg->info; row->keyword; row++) {
         if (strcmp(row->keyword, keyword) == 0)
             return row->val && row->val[0] ? row->val : NULL;
     }
     return NULL;
+}
+
+unsigned pg_host_count(const struct pg *pg)
+{
+    const char *hosts = pg_option(pg, "host");
+    unsigned count = 1;
+
+    if (pg_option(pg, "hostaddr"))
+        hosts = pg_option(pg, "hostaddr");
+    for (; hosts && *hosts; hosts++)
+        count += *hosts == ',';
+    return count;
 }
 
 static int split(char *text, const char **parts)
@@ -142,17 +154,20 @@ static void put(struct parameter_list *list, const char *keyword, const char *va
     list->count++;
 }
 
-static void put_targets(struct parameter_list *list, const struct lookup *lookup)
+static void put_targets(struct parameter_list *list, const struct lookup *lookup,
+                        unsigned first)
 {
     struct buf hosts = BUF_IN(task_arena()), ports = BUF_IN(task_arena());
     struct buf addresses = BUF_IN(task_arena());
 
     for (int i = 0; i < lookup->target_count; i++) {
+        const struct target *target =
+            &lookup->targets[((unsigned)i + first) % (unsigned)lookup->target_count];
         const char *comma = i ? "," : "";
 
-        buf_addf(&hosts, "%s%s", comma, lookup->targets[i].host);
-        buf_addf(&ports, "%s%s", comma, lookup->targets[i].port);
-        buf_addf(&addresses, "%s%s", comma, lookup->targets[i].address);
+        buf_addf(&hosts, "%s%s", comma, target->host);
+        buf_addf(&ports, "%s%s", comma, target->port);
+        buf_addf(&addresses, "%s%s", comma, target->address);
     }
     put(list, "host", buf_text(&hosts));
     put(list, "port", buf_text(&ports));
@@ -167,6 +182,10 @@ static void put_defaults(struct parameter_list *list, const struct pg *pg)
     } defaults[] = {
         { "application_name", pg->options.application_name },
         { "sslmode", pg->options.ssl_mode },
+        { "sslrootcert", pg->options.ssl_root_cert },
+        /* Of several hosts one takes writes, and that is the one we mean. */
+        { "target_session_attrs",
+          !pg->primary && pg_host_count(pg) > 1 ? "read-write" : NULL },
         { "gssencmode", "disable" },
         /* PQcancel() has no timeout of its own, but it heeds this one. */
         { "tcp_user_timeout",
@@ -175,7 +194,7 @@ static void put_defaults(struct parameter_list *list, const struct pg *pg)
     };
 
     for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++) {
-        if (defaults[i].value && defaults[i].value[0] && !option(pg, defaults[i].keyword))
+        if (defaults[i].value && defaults[i].value[0] && !pg_option(pg, defaults[i].keyword))
             put(list, defaults[i].keyword, defaults[i].value);
     }
     put(list, "client_encoding", "UTF8");
@@ -206,7 +225,7 @@ static size_t option_count(const struct pg *pg)
 static int find_targets(const struct pg *pg, uint64_t timeout_ms,
                         struct lookup **ret_lookup, const char **ret_error)
 {
-    const char *hosts = option(pg, "host"), *ports = option(pg, "port");
+    const char *hosts = pg_option(pg, "host"), *ports = pg_option(pg, "port");
     struct lookup *lookup = calloc(1, sizeof(*lookup));
 
     if (!lookup)
@@ -214,11 +233,11 @@ static int find_targets(const struct pg *pg, uint64_t timeout_ms,
     arena_defer(task_arena(), lookup_free, lookup);
     lookup->hosts = hosts ? strdup(hosts) : NULL;
     lookup->ports = ports ? strdup(ports) : NULL;
-    if (!lookup->hosts || option(pg, "hostaddr"))
+    if (!lookup->hosts || pg_option(pg, "hostaddr"))
         return 0;
     lookup->host_count = split(lookup->hosts, lookup->host);
     lookup->port_count = lookup->ports ? split(lookup->ports, lookup->port) : 0;
-    if (!has_names(lookup))
+    if (lookup->host_count < 2 && !has_names(lookup))
         return 0;
     if (task_work("pg:resolve", look_up, lookup, timeout_ms) < 0) {
         *ret_error = arena_printf(task_arena(), "resolving %s takes too long", hosts);
@@ -241,14 +260,14 @@ int pg_resolve(const struct pg *pg, uint64_t timeout_ms, struct pg_parameters *r
 
     if (rc < 0)
         return rc;
-    /* The URL's, three for targets, and put_defaults()'s five; both end with NULL. */
-    size_t room = option_count(pg) + 10;
+    /* The URL's, three for targets, and put_defaults()'s seven; both end with NULL. */
+    size_t room = option_count(pg) + 12;
     struct parameter_list list = { .out = ret };
     ret->keywords = arena_array(task_arena(), room, sizeof(*ret->keywords));
     ret->values = arena_array(task_arena(), room, sizeof(*ret->values));
     put_url(&list, pg, lookup != NULL);
     if (lookup)
-        put_targets(&list, lookup);
+        put_targets(&list, lookup, pg->first_host);
     put_defaults(&list, pg);
     return 0;
 }

@@ -74,13 +74,21 @@ static void put_argument(struct arguments *to, int i, const struct pg_param *par
 
 /* ---- waiting for the answer ---- */
 
-/* The first result is the statement's; what follows a failure only repeats it. */
+/* The first result is the statement's; what follows a failure only repeats it, and what
+ * follows a success is the position that was asked for behind it. */
 static void keep_result(struct pg_connection *connection, PGresult *result)
 {
-    if (connection->result)
-        PQclear(result);
-    else
+    if (!connection->result) {
         connection->result = result;
+        return;
+    }
+    uint64_t position = 0;
+
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
+        position = pg_position_of(PQgetvalue(result, 0, 0));
+    if (position > 0)
+        connection->position = position;
+    PQclear(result);
 }
 
 static bool is_copy(const PGresult *result)
@@ -149,6 +157,9 @@ static int judge(struct pg_connection *connection, const char *what)
         connection->is_lost = connection->was_unsent = true;
         return -EAGAIN;
     }
+    /* The primary is another one now; whatever is open leads to the former. */
+    if (pg_error_is_read_only(connection->result))
+        pg_retire_connections(connection->pg);
     return pg_error_of(connection->result, what);
 }
 
@@ -158,6 +169,7 @@ static void begin_statement(struct pg_connection *connection)
     connection->result = NULL;
     connection->was_unsent = false;
     connection->in_flight = true;
+    connection->position = PG_POSITION_UNKNOWN;
 }
 
 /* Lost while nobody asked anything of it. */
@@ -245,6 +257,84 @@ int pg_statement_run(struct pg_connection *connection, const struct query *query
     begin_statement(connection);
     int sent = pg_statement_send(connection, query, params, count, by_name);
     return finish_statement(connection, sent, label, query->name, deadline);
+}
+
+/* ---- a write, and where the log is behind it ---- */
+
+#define POSITION "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
+
+/* Yields. 0: both answers are in, or the connection is lost; or -ETIMEDOUT. */
+static int await_marked(struct pg_connection *connection, const char *label,
+                        uint64_t deadline)
+{
+    int ends = 0;
+
+    while (ends < 2 && !connection->is_lost) {
+        while (!connection->is_lost && PQisBusy(connection->libpq)) {
+            int rc = pg_connection_wait(connection, label, deadline);
+            if (rc < 0)
+                return rc;
+        }
+        pg_connection_check_socket(connection);
+        if (connection->is_lost)
+            break;
+        PGresult *result = PQgetResult(connection->libpq);
+        if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+            ends++;
+            PQclear(result);
+        } else if (result) {
+            keep_result(connection, result);
+        }
+        pg_connection_check_socket(connection);
+    }
+    /* After the first end the write stands, whatever became of the question behind it. */
+    connection->in_flight = ends == 0;
+    if (!connection->is_lost && !PQexitPipelineMode(connection->libpq))
+        connection->is_lost = true;
+    return 0;
+}
+
+/* Two batches in one write: the first Sync commits, the second statement sees it. */
+static bool send_marked(struct pg_connection *connection, const struct query *query,
+                        const struct pg_param *params, int count, bool by_name)
+{
+    PGconn *libpq = connection->libpq;
+
+    return PQenterPipelineMode(libpq) &&
+           pg_statement_send(connection, query, params, count, by_name) &&
+           PQpipelineSync(libpq) &&
+           PQsendQueryParams(libpq, POSITION, 0, NULL, NULL, NULL, NULL, 0) &&
+           PQpipelineSync(libpq);
+}
+
+int pg_statement_run_marked(struct pg_connection *connection, const struct query *query,
+                            const struct pg_param *params, int count, uint64_t deadline)
+{
+    const char *label = pg_statement_label(connection->pg, query);
+    bool by_name = connection->pg->options.prepared && query->id < query_count;
+
+    assert(count == query->param_count && count <= MAX_PARAMS);
+    if (is_gone(connection))
+        return -EAGAIN;
+    if (by_name && !pg_connection_has_prepared(connection, query)) {
+        int rc = prepare(connection, query, label, deadline);
+        if (rc < 0)
+            return rc;
+    }
+    begin_statement(connection);
+    if (!send_marked(connection, query, params, count, by_name)) {
+        connection->is_lost = connection->was_unsent = true;
+        pg_connection_check_socket(connection);
+        return -EAGAIN;
+    }
+    int rc = await_marked(connection, label, deadline);
+    return rc < 0 ? rc : judge(connection, query->name);
+}
+
+/* A COMMIT ends the transaction, also within a message of two statements. */
+int pg_statement_commit_marked(struct pg_connection *connection, uint64_t deadline)
+{
+    return pg_statement_command(connection, "pg:commit", "COMMIT; " POSITION, deadline);
 }
 
 int pg_statement_command(struct pg_connection *connection, const char *label,

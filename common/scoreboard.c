@@ -141,6 +141,9 @@ const struct board_growing board_growing[] = {
     GROWS(pg_wait_failures),
     GROWS(cache_hits),
     GROWS(cache_misses),
+    GROWS(server_queries),
+    GROWS(server_waits),
+    GROWS(server_retries),
     { 0 },
 };
 
@@ -273,6 +276,77 @@ struct board_backlog *board_backlog(struct scoreboard *board, const char *pool)
             strcmp(board->shared.backlogs[i].pool, pool) == 0)
             return &board->shared.backlogs[i];
     return NULL;
+}
+
+/* ---- servers ---- */
+
+const char *const board_server_states[BOARD_SERVER_STATES] = {
+    [BOARD_SERVER_UNKNOWN] = "unknown",     [BOARD_SERVER_UP] = "up",
+    [BOARD_SERVER_BEHIND] = "behind",       [BOARD_SERVER_PROMOTED] = "promoted",
+    [BOARD_SERVER_READ_ONLY] = "read-only", [BOARD_SERVER_DOWN] = "down",
+};
+
+enum { NAME_FREE, NAME_IN_WORK, NAME_GIVEN };
+
+/* Children look for their places at the same time. One that dies while it writes a name
+ * costs that place, no more. */
+int board_server_place(struct scoreboard *board, const char *name)
+{
+    for (int i = 0; i < BOARD_SERVERS; i++) {
+        _Atomic uint32_t *state = &board->shared.server_names[i].state;
+        char *given = board->shared.server_names[i].name;
+        uint32_t found = NAME_FREE;
+
+        if (atomic_compare_exchange_strong(state, &found, NAME_IN_WORK)) {
+            set_text(given, BOARD_SERVER_NAME, name);
+            atomic_store(state, NAME_GIVEN);
+            return i;
+        }
+        for (int tries = 0; tries < READ_TRIES && atomic_load(state) == NAME_IN_WORK;
+             tries++)
+            let_writer_run(tries);
+        if (atomic_load(state) == NAME_GIVEN &&
+            strncmp(given, name, BOARD_SERVER_NAME - 1) == 0)
+            return i;
+    }
+    return -1;
+}
+
+const char *board_server_name(const struct scoreboard *board, int place)
+{
+    return atomic_load(&board->shared.server_names[place].state) == NAME_GIVEN
+               ? board->shared.server_names[place].name
+               : NULL;
+}
+
+bool board_server_sum(const struct scoreboard *board, int place,
+                      struct board_server_sum *ret)
+{
+    int seen[BOARD_SERVER_STATES] = { 0 };
+
+    *ret = (struct board_server_sum){ .lag_ms = -1 };
+    for (size_t i = 0; i < board->shared.slot_count; i++) {
+        const struct board_slot *slot = &board->slots[i];
+        const struct board_server *server = &slot->servers[place];
+        int state = atomic_load(&server->state), alive = atomic_load(&slot->state);
+        int64_t lag_ms = atomic_load(&server->lag_ms);
+
+        if ((alive != BOARD_READY && alive != BOARD_DRAINING) || server->role == 0 ||
+            state < 0 || state >= BOARD_SERVER_STATES)
+            continue;
+        ret->role = server->role;
+        ret->in_use += server->in_use;
+        ret->seen_by++;
+        ret->up_for += state == BOARD_SERVER_UP;
+        ret->lag_ms = lag_ms > ret->lag_ms ? lag_ms : ret->lag_ms;
+        seen[state]++;
+    }
+    /* Who has not asked yet has no say. */
+    for (int state = BOARD_SERVER_UP; state < BOARD_SERVER_STATES; state++)
+        if (seen[state] > 0 &&
+            (ret->state == BOARD_SERVER_UNKNOWN || seen[state] >= seen[ret->state]))
+            ret->state = state;
+    return ret->seen_by > 0;
 }
 
 void board_set_state(struct board_slot *slot, enum board_state state)

@@ -58,6 +58,29 @@ enum board_restart {
     BOARD_RESTARTS,
 };
 
+/* Of PostgreSQL: the primary and so many replicas. Each server there was since the start
+ * keeps its place. */
+#define BOARD_SERVERS     32
+#define BOARD_SERVER_NAME 160
+enum board_server_role { BOARD_SERVER_NONE, BOARD_SERVER_PRIMARY, BOARD_SERVER_REPLICA };
+enum board_server_state {
+    BOARD_SERVER_UNKNOWN,  /* not asked yet */
+    BOARD_SERVER_UP,
+    BOARD_SERVER_BEHIND,   /* a replica beyond max_lag */
+    BOARD_SERVER_PROMOTED, /* a replica that takes writes now */
+    BOARD_SERVER_READ_ONLY, /* a primary that takes none */
+    BOARD_SERVER_DOWN,
+};
+#define BOARD_SERVER_STATES 6
+extern const char *const board_server_states[BOARD_SERVER_STATES];
+
+/* How one child finds it; those without replicas to read from know the primary alone. */
+struct board_server {
+    _Atomic int32_t role, state; /* enum board_server_role, enum board_server_state */
+    _Atomic int32_t in_use;      /* connections */
+    _Atomic int64_t lag_ms;      /* of a replica; -1: unknown */
+};
+
 #define BOARD_CLASSES         5  /* of answers: 1xx to 5xx */
 #define BOARD_LATENCY_BUCKETS 15 /* contract 2.13's 14 limits and +Inf */
 extern const double board_latency_limits[BOARD_LATENCY_BUCKETS - 1]; /* seconds */
@@ -89,6 +112,9 @@ struct board_counters {
     _Atomic uint64_t job_ends[BOARD_JOB_ENDS], job_us;
     _Atomic uint64_t pg_waits, pg_wait_us, pg_wait_failures, pg_in_use;
     _Atomic uint64_t cache_hits, cache_misses;
+    /* By place of the server. */
+    _Atomic uint64_t server_queries[BOARD_SERVERS], server_waits[BOARD_SERVERS];
+    _Atomic uint64_t server_retries[BOARD_SERVERS];
 };
 
 #define BOARD_FRAMES 32
@@ -106,6 +132,7 @@ struct board_slot {
     char last_words[256]; /* why it gives up, written before it ends; "": nothing said */
     _Atomic uint32_t is_worn; /* it has done its share: to be replaced */
     struct board_counters count;
+    struct board_server servers[BOARD_SERVERS]; /* by place */
     /* By the master: memory when somebody wants to know, the busy share as meter.h has
      * it. */
     _Atomic uint64_t pss, rss;
@@ -145,6 +172,10 @@ struct board_shared {
     int64_t started_unix;
     uint32_t slot_count;
     struct board_backlog backlogs[BOARD_BACKLOGS];
+    struct {
+        _Atomic uint32_t state; /* 0 free, 1 being named, 2 named */
+        char name[BOARD_SERVER_NAME];
+    } server_names[BOARD_SERVERS];
 };
 
 struct scoreboard;
@@ -165,6 +196,24 @@ void board_release(struct scoreboard *board, int index);
 /* Master: the pool of that place. */
 void board_name_backlog(struct scoreboard *board, size_t place, const char *pool);
 struct board_backlog *board_backlog(struct scoreboard *board, const char *pool);
+
+/* The place of the server of that name, given to it now if it has none; -1: none left. */
+int board_server_place(struct scoreboard *board, const char *name);
+/* NULL: nobody has that place. */
+const char *board_server_name(const struct scoreboard *board, int place);
+
+/*
+ * What all children together know of one server: the state that most of them see (of
+ * equals the worse), the longest lag, sums of the rest. False: it is nobody's now.
+ */
+struct board_server_sum {
+    int role, state;
+    int64_t lag_ms; /* -1: unknown */
+    int64_t in_use;
+    int seen_by, up_for; /* children that know of it; those that find it up */
+};
+bool board_server_sum(const struct scoreboard *board, int place,
+                      struct board_server_sum *ret);
 
 /* Child: its own slot. */
 void board_set_state(struct board_slot *slot, enum board_state state);

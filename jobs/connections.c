@@ -28,10 +28,11 @@ struct redis *jobs_cache_redis(const struct options *options, const char *client
 }
 
 struct pg *jobs_pg(const struct options *options, int size, int overflow,
-                   const char *application_name, struct board_slot *slot)
+                   const char *application_name, const struct role_context *role)
 {
     return connect_pg(options, &(struct connect_pool){ .size = size,
                                                        .overflow = overflow,
                                                        .name = application_name,
-                                                       .slot = slot });
+                                                       .slot = role->slot,
+                                                       .board = role->board });
 }

@@ -7,7 +7,7 @@
 #include "common/options.h"
 #include "common/pg.h"
 #include "common/redis.h"
-#include "common/scoreboard.h"
+#include "common/role.h"
 
 /* The queue's Redis, or the cache's. Without a breaker: a job process has nothing
  * better to do than to wait. The caller owns it; NULL: the URL cannot be used
@@ -15,6 +15,6 @@
 struct redis *jobs_queue_redis(const struct options *options, const char *client_name);
 struct redis *jobs_cache_redis(const struct options *options, const char *client_name);
 struct pg *jobs_pg(const struct options *options, int size, int overflow,
-                   const char *application_name, struct board_slot *slot);
+                   const char *application_name, const struct role_context *role);
 
 #endif

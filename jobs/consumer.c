@@ -440,7 +440,7 @@ static bool open_services(struct consumer *c)
     if (!services->redis || !services->cache_redis)
         return false;
     services->pg = jobs_pg(options, PG_CONNECTIONS, PG_OVERFLOW, "forkmark consumer",
-                           c->context->slot);
+                           c->context);
     services->cache = cache_new(services->cache_redis, options->redis.prefix);
     services->fetcher = fetcher_new(options);
     return services->pg && services->cache && services->fetcher;

@@ -389,7 +389,7 @@ int scheduler_run(const struct role_context *context)
                       context->options->jobs.payload_limit);
     s->redis = jobs_queue_redis(context->options, "forkmark-scheduler");
     s->pg = jobs_pg(context->options, PG_CONNECTIONS, PG_OVERFLOW, "forkmark scheduler",
-                    context->slot);
+                    context);
     if (!s->redis || !s->pg)
         return 1;
     scheduler_init(&s->lock, s->redis);

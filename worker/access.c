@@ -30,7 +30,7 @@
 
 bool access_init(struct server *server)
 {
-    gate_init(server->options->redis.prefix);
+    gate_init(server->options->redis.prefix, pg_settled_ms(server->pg));
     return limits_init(server->options);
 }
 
@@ -219,7 +219,8 @@ static enum refusal check_family(struct request *req, bool has_redis)
 
     if (token->family_id[0] == '\0')
         return REFUSE_NOT;
-    int rc = family_check(server->pg, token->user_id, token->family_id, !has_redis);
+    int rc = family_check(server->pg, &req->reader, token->user_id, token->family_id,
+                          !has_redis);
     if (rc < 0)
         return REFUSE_NO_BACKEND;
     if (has_redis)
@@ -238,6 +239,25 @@ static enum refusal judge(struct request *req, const struct gate_answer *answer,
     return check_family(req, has_redis);
 }
 
+/*
+ * Where this request may read. Without an answer nothing is known: the primary. So it is
+ * for a while after one that failed, since meanwhile somebody may have written whom Redis
+ * could not be told of; by then every replica in use has that.
+ */
+static void choose_freshness(struct request *req, const struct gate_answer *answer,
+                             bool has_redis)
+{
+    static uint64_t distrusted_until;
+    uint64_t settled_ms = pg_settled_ms(req->server->pg);
+
+    if (settled_ms == 0)
+        return;
+    if (!has_redis)
+        distrusted_until = clock_ms() + settled_ms;
+    else if (clock_ms() >= distrusted_until)
+        req->reader = answer->reader;
+}
+
 /* A good signature: is the token still good, and does its user's limit allow it? */
 static enum http_status check_user(struct request *req)
 {
@@ -247,6 +267,7 @@ static enum http_status check_user(struct request *req)
 
     if (rc < 0)
         note_failure(rc);
+    choose_freshness(req, &answer, rc == 0);
     if (answer.token != GATE_REVOKED) {
         note_limit(req, &answer);
         if (answer.wait > 0)

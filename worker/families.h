@@ -15,8 +15,8 @@
  * 1: good; 0: revoked, expired or unknown; or a negative errno of pg_run(). With
  * `may_remember` an answer of the last 5 s will do. Yields.
  */
-int family_check(struct pg *pg, int32_t user_id, const char *family_id,
-                 bool may_remember);
+int family_check(struct pg *pg, const struct pg_reader *reader, int32_t user_id,
+                 const char *family_id, bool may_remember);
 /* This process knows that it ended. Does not yield. */
 void family_forget(const char *family_id);
 

@@ -12,21 +12,26 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct {
     const char *prefix;
     size_t prefix_length;
+    char settled_us[24]; /* "": no read replicas */
     struct redis_script script;
 } gate;
 
-void gate_init(const char *prefix)
+void gate_init(const char *prefix, uint64_t settled_ms)
 {
     const struct embedded_file *file = embedded_find(lua_scripts, "gate.lua");
 
     assert(file);
     gate.prefix = prefix;
     gate.prefix_length = strlen(prefix);
+    if (settled_ms > 0)
+        snprintf(gate.settled_us, sizeof(gate.settled_us), "%llu",
+                 (unsigned long long)settled_ms * 1000);
     redis_script_init(&gate.script, "gate", file->data);
 }
 
@@ -122,6 +127,24 @@ static int64_t number_at(const redisReply *reply, size_t i)
                : 0;
 }
 
+/*
+ * "1764000000123456" alone, "1764000000123456 5033165232" or "1764000000123456+": see
+ * gate.lua. Where nobody here reads from replicas, others may, and keep positions.
+ */
+static void read_generation(char *text, struct gate_answer *ret)
+{
+    char *end = text + strspn(text, "0123456789");
+
+    ret->generation = text;
+    if (*end == '+') {
+        ret->reader.freshness = PG_FRESH_ANY;
+    } else if (*end == ' ') {
+        ret->reader.freshness = PG_FRESH_AT;
+        ret->reader.position = strtoull(end + 1, NULL, 10);
+    }
+    *end = '\0';
+}
+
 static int read_answer(const redisReply *reply, const struct limit *limit,
                        struct gate_answer *ret)
 {
@@ -130,7 +153,7 @@ static int read_answer(const redisReply *reply, const struct limit *limit,
 
     *ret = (struct gate_answer){ .token = (enum gate_token)number_at(reply, 0) };
     if (reply->elements > 1 && reply->element[1]->type == REDIS_REPLY_STRING)
-        ret->generation = reply->element[1]->str;
+        read_generation(reply->element[1]->str, ret);
     int64_t window = number_at(reply, 2);
     if (window >= 1 && window <= limit->count)
         ret->window = &limit->windows[window - 1];
@@ -143,15 +166,18 @@ static int read_answer(const redisReply *reply, const struct limit *limit,
 static int ask(struct redis *redis, const char *const *keys, int key_count,
                const struct limit *limit, struct gate_answer *ret)
 {
-    const char *args[2 * LIMIT_WINDOWS];
+    const char *args[2 * LIMIT_WINDOWS + 1];
+    int count = 2 * limit->count;
     redisReply *reply;
 
     for (int i = 0; i < limit->count; i++) {
         args[2 * i] = limit->windows[i].most_text;
         args[2 * i + 1] = limit->windows[i].seconds_text;
     }
-    int rc = redis_run_script(redis, &gate.script, &reply, key_count, keys,
-                              2 * limit->count, args, NULL);
+    if (key_count >= 3 && *gate.settled_us)
+        args[count++] = gate.settled_us;
+    int rc = redis_run_script(redis, &gate.script, &reply, key_count, keys, count, args,
+                              NULL);
     return rc < 0 ? rc : read_answer(reply, limit, ret);
 }
 

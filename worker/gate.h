@@ -1,6 +1,7 @@
 /*
  * gate.h - what Redis says about a request, in one round trip (scripts/gate.lua):
- * whether its token is revoked, the user's cache generation, the rate limit.
+ * whether its token is revoked, the user's cache generation, the rate limit, and, where
+ * there are read replicas, how far one must be to show this user's own writes.
  *
  * All keys of a user carry {u<id>}, those of an address {ip<address>}, so that one
  * request's keys share a cluster slot.
@@ -8,6 +9,7 @@
 #ifndef FORKMARK_WORKER_GATE_H
 #define FORKMARK_WORKER_GATE_H
 
+#include "common/pg.h"
 #include "common/redis.h"
 #include "common/token.h"
 #include "worker/limits.h"
@@ -17,14 +19,16 @@ enum gate_token { GATE_REVOKED = -1, GATE_UNKNOWN, GATE_GOOD };
 struct gate_answer {
     enum gate_token token;  /* GATE_UNKNOWN: PostgreSQL knows */
     const char *generation; /* of the user, in the task's arena; NULL: nobody */
+    struct pg_reader reader; /* how fresh a server this user needs */
     /* The window nearest to its end; NULL: the route is not limited. */
     const struct limit_window *window;
     int64_t left, reset; /* requests; Unix seconds */
     int64_t wait;        /* seconds; 0: the request passes */
 };
 
-/* The scripts and the prefix of keys (borrowed); once per process. */
-void gate_init(const char *prefix);
+/* The scripts and the prefix of keys (borrowed); once per process. `settled_ms`: as
+ * pg_settled_ms() says, 0 without read replicas. */
+void gate_init(const char *prefix, uint64_t settled_ms);
 
 /* Each route has counters of its own. Both yield. 0, or an error of redis_call(). */
 int gate_ask_user(struct redis *redis, const struct token *token,

@@ -11,13 +11,15 @@ enum { EVENT_ID, TYPE, SEQUENCE, RUN_ID, BOOKMARK_ID, DATA, ERROR, CATEGORY, CRE
 int replay_read(struct pg *pg, int32_t user_id, const char *event_id, int64_t since_unix,
                 int limit, struct replay *ret)
 {
+    struct pg_reader reader = { .freshness = PG_FRESH_PRIMARY };
+
     if (event_id[0])
-        return pg_run(pg, &sql_events_after,
-                      PG_ARGS(pg_int(user_id), pg_text(event_id), pg_int(limit)),
-                      &ret->rows);
-    return pg_run(pg, &sql_events_since,
-                  PG_ARGS(pg_int(user_id), pg_int(since_unix), pg_int(limit)),
-                  &ret->rows);
+        return pg_read(pg, &reader, &sql_events_after,
+                       PG_ARGS(pg_int(user_id), pg_text(event_id), pg_int(limit)),
+                       &ret->rows);
+    return pg_read(pg, &reader, &sql_events_since,
+                   PG_ARGS(pg_int(user_id), pg_int(since_unix), pg_int(limit)),
+                   &ret->rows);
 }
 
 static const char *text_or_null(const struct pg_rows *rows, int row, int column)

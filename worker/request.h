@@ -74,6 +74,7 @@ struct request {
     int32_t user_id;        /* 0: nobody */
     const char *generation; /* the user's cache generation, read in the same round trip;
                                NULL: no Redis */
+    struct pg_reader reader; /* for pg_read(): where this user's own writes are */
 
     /* Set by limits.c; the reply's X-RateLimit headers. */
     int64_t limit, limit_remaining, limit_reset; /* limit 0: unlimited route */

@@ -57,7 +57,9 @@ static void open_services(struct server *server)
                                          .overflow = (int)options->database.max_overflow,
                                          .pipelines = (int)options->database.pipelines,
                                          .name = worker.name,
-                                         .slot = server->slot });
+                                         .slot = server->slot,
+                                         .board = server->board,
+                                         .reads_replicas = true });
     server->redis = connect_queue(options, &redis);
     server->cache_redis =
         *options->redis.cache_url ? connect_cache(options, &redis) : server->redis;
@@ -155,8 +157,8 @@ int worker_run(const struct role_context *context)
     json_init();
     payload_configure(context->options->jobs.serializer,
                       context->options->jobs.payload_limit);
-    prepare_handlers(server);
     open_services(server);
+    prepare_handlers(server);
     server->http = http_new(server);
     server->hub = hub_new(server);
     role_watch(context, drain, quick, server);

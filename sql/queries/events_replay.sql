@@ -1,7 +1,8 @@
--- What an event stream missed: see worker/replay.h.
+-- What an event stream missed: see worker/replay.h. Asked of the primary while there is one,
+-- since an event may be told before a replica has it.
 
 -- name: events_after
--- route: primary
+-- route: replica
 -- params: int user_id, text event_id, int limit
 -- tenant: user_id
 -- index: bookmark_events_pkey
@@ -16,7 +17,7 @@ LIMIT $3;
 
 -- The newest $3 of them, in order: a stream that never had an event has no id to ask from.
 -- name: events_since
--- route: primary
+-- route: replica
 -- params: int user_id, int since_unix, int limit
 -- tenant: user_id
 -- index: bookmark_events_pkey

@@ -89,7 +89,7 @@ ORDER BY c.n
 LIMIT 3;
 
 -- name: user_profile
--- route: primary
+-- route: replica
 -- params: int id
 -- tenant: id
 SELECT id, username, email, technology_interests, provider_name, created_at

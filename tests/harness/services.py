@@ -98,8 +98,9 @@ class Adopted:
 class Postgres:
     """One cluster; fsync off unless asked, since nothing here outlives a test."""
 
-    def __init__(self, folder, durable=False):
+    def __init__(self, folder, durable=False, options=()):
         self.folder = folder
+        self.options = options
         self.data = os.path.join(folder, "pg")
         self.durable = durable
         self.server = None
@@ -124,7 +125,7 @@ class Postgres:
         self.server = Process(
             unprivileged([f"{self.bin}/postgres", "-D", self.data, "-k", self.folder,
                           "-c", "listen_addresses=", "-c", "max_connections=300",
-                          "-c", "shared_buffers=64MB", *fast]),
+                          "-c", "shared_buffers=64MB", *fast, *self.options]),
             os.path.join(self.folder, "pg.log"), cwd="/")
         wait_until(self.answers, 20, "PostgreSQL answers")
 
@@ -143,6 +144,12 @@ class Postgres:
         connection = psycopg2.connect(host=self.folder, user="forkmark", dbname=database)
         connection.autocommit = True
         return connection
+
+    def ask(self, statement, database="postgres"):
+        """The one value that a statement gives."""
+        with closing(self.connect(database)) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()[0] if cursor.description else None
 
     def url(self, database):
         return f"postgresql://forkmark@/{database}?host={self.folder}"

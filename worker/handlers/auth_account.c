@@ -33,6 +33,7 @@ enum http_status auth_update_username(struct request *req)
     const cJSON *body = request_json(req);
     struct name_owner owner;
     struct pg_rows rows;
+    uint64_t position;
     const char *sent;
 
     if (!body)
@@ -44,8 +45,8 @@ enum http_status auth_update_username(struct request *req)
         return reply_message(req, HTTP_BAD_REQUEST, FORM_USERNAME_TEXT);
 
     const char *username = form_lower(req->arena, sent);
-    int rc = pg_run(req->server->pg, &sql_user_rename,
-                    PG_ARGS(pg_int(req->user_id), pg_text(username)), &rows);
+    int rc = pg_write(req->server->pg, &sql_user_rename,
+                      PG_ARGS(pg_int(req->user_id), pg_text(username)), &rows, &position);
     if (rc == -EEXIST) {
         rc = account_find_name(req, username, &owner);
         if (rc == 0)
@@ -56,7 +57,7 @@ enum http_status auth_update_username(struct request *req)
     if (rows.affected == 0)
         return reply_message(req, HTTP_NOT_FOUND, NO_USER);
 
-    cache_invalidate(req->server->cache, req->user_id);
+    cache_invalidate(req->server->cache, req->user_id, position);
     return reply_renamed(req, username);
 }
 

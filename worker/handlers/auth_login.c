@@ -98,6 +98,7 @@ static int open_session(struct request *req, const struct account *account,
 {
     struct pg_rows rows;
     struct pg_tx *tx;
+    uint64_t position;
 
     session_new(req, account->id, ret);
     int rc = pg_begin(req->server->pg, &tx);
@@ -121,8 +122,12 @@ static int open_session(struct request *req, const struct account *account,
         pg_rollback(tx);
         return rc;
     }
-    rc = pg_commit(tx);
-    return rc < 0 ? rc : 1;
+    rc = pg_commit_at(tx, &position);
+    if (rc < 0)
+        return rc;
+    /* The session's first request may look for it on a replica. */
+    cache_note_write(req->server->cache, account->id, position);
+    return 1;
 }
 
 static enum http_status reply_session(struct request *req, const struct account *account,

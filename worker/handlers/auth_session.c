@@ -214,8 +214,8 @@ enum http_status auth_verify(struct request *req)
 {
     struct pg_rows rows;
 
-    int rc =
-        pg_run(req->server->pg, &sql_user_profile, PG_ARGS(pg_int(req->user_id)), &rows);
+    int rc = pg_read(req->server->pg, &req->reader, &sql_user_profile,
+                     PG_ARGS(pg_int(req->user_id)), &rows);
     if (rc < 0)
         return reply_failure(req, rc);
     if (rows.count == 0)

@@ -98,8 +98,8 @@ static int run_whole_list(struct request *req, const struct list_query *query,
     int64_t offset = (query->page - 1) * query->per_page;
     struct pg *pg = req->server->pg;
     struct pg_rows total;
-    int rc = pg_run(
-        pg, &sql_bookmark_list,
+    int rc = pg_read(
+        pg, &req->reader, &sql_bookmark_list,
         PG_ARGS(pg_int(req->user_id), pg_int(query->per_page), pg_int(offset)), ret);
 
     if (rc < 0)
@@ -108,7 +108,7 @@ static int run_whole_list(struct request *req, const struct list_query *query,
         *ret_total = pg_get_int(ret, 0, COLUMN_TOTAL);
         return 0;
     }
-    rc = pg_run(pg, &sql_bookmark_total, PG_ARGS(pg_int(req->user_id)), &total);
+    rc = pg_read(pg, &req->reader, &sql_bookmark_total, PG_ARGS(pg_int(req->user_id)), &total);
     if (rc == 0)
         *ret_total = pg_get_int(&total, 0, 0);
     return rc;
@@ -123,7 +123,7 @@ static int run_list(struct request *req, const struct list_query *query,
 
     int64_t offset = (query->page - 1) * query->per_page;
     const char *pattern = query->search ? form_like(req->arena, query->search) : NULL;
-    int rc = pg_run(req->server->pg, &sql_bookmark_list_filtered,
+    int rc = pg_read(req->server->pg, &req->reader, &sql_bookmark_list_filtered,
                     PG_ARGS(pg_int(req->user_id), pg_int(query->per_page), pg_int(offset),
                             pg_text(pattern), pg_text(query->category),
                             pg_bool(query->or_none)),
@@ -190,7 +190,7 @@ enum http_status bookmark_list(struct request *req)
     struct json_writer w = { .out = &body };
     buf_reserve(&body, 256 + 512 * (size_t)rows.count);
     put_list(&w, &query, &rows, total);
-    if (body.length <= CACHE_BYTES_MAX)
+    if (body.length <= CACHE_BYTES_MAX && !req->reader.was_behind)
         cache_put(cache, req->user_id, req->generation, name, body.data, body.length,
                   query.search ? CACHE_SEARCH_S : CACHE_S);
     return reply_text(req, HTTP_OK, body.data, body.length);

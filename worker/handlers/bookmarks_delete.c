@@ -27,14 +27,15 @@ static void cancel_jobs(struct request *req, const struct pg_rows *gone)
 static int delete_bookmark(struct request *req, int32_t id)
 {
     const char *message = NULL;
+    uint64_t position;
     struct pg_rows gone;
 
-    int rc = pg_run(req->server->pg, &sql_bookmark_delete,
-                    PG_ARGS(pg_int(req->user_id), pg_int(id)), &gone);
+    int rc = pg_write(req->server->pg, &sql_bookmark_delete,
+                      PG_ARGS(pg_int(req->user_id), pg_int(id)), &gone, &position);
     if (rc < 0 || gone.count == 0)
         return rc;
 
-    cache_invalidate(req->server->cache, req->user_id);
+    cache_invalidate(req->server->cache, req->user_id, position);
     rc = bookmark_event(req, NULL, "deleted", id, pg_get_text(&gone, 0, 0),
                         pg_get_text(&gone, 0, 1), &message);
     if (rc == 0 && message)
@@ -90,13 +91,14 @@ enum http_status bookmark_delete_by_url(struct request *req)
 /* DELETE /api/bookmarks/all */
 enum http_status bookmark_delete_all(struct request *req)
 {
+    uint64_t position;
     struct pg_rows rows;
 
-    int rc = pg_run(req->server->pg, &sql_bookmark_delete_all,
-                    PG_ARGS(pg_int(req->user_id)), &rows);
+    int rc = pg_write(req->server->pg, &sql_bookmark_delete_all,
+                      PG_ARGS(pg_int(req->user_id)), &rows, &position);
     if (rc < 0)
         return reply_failure(req, rc);
-    cache_invalidate(req->server->cache, req->user_id);
+    cache_invalidate(req->server->cache, req->user_id, position);
     return reply_message(req, HTTP_OK,
                          arena_printf(req->arena, "Deleted %d bookmarks", rows.affected));
 }

@@ -34,6 +34,7 @@ struct saved {
     const char *job_id;      /* to be pushed; NULL: none is wanted */
     const char *queue;
     const char *message; /* the event, to be published */
+    uint64_t position;   /* of the commit, see pg.h */
 };
 
 /* 1: inserted; 0: the same page is there already; or pg's error. */
@@ -150,7 +151,7 @@ static int save(struct request *req, const struct bookmark_form *form, bool alwa
             return rc;
         rc = save_in(req, tx, form, always_queued, ret);
         if (rc > 0)
-            return pg_commit(tx);
+            return pg_commit_at(tx, &ret->position);
         pg_rollback(tx);
         if (rc < 0 && rc != -EDEADLK)
             return rc;
@@ -163,7 +164,7 @@ static void announce(struct request *req, const struct saved *saved)
 {
     struct server *server = req->server;
 
-    cache_invalidate(server->cache, req->user_id);
+    cache_invalidate(server->cache, req->user_id, saved->position);
     if (saved->message)
         events_publish(server->redis, saved->message);
     if (saved->job_id)
@@ -247,7 +248,7 @@ enum http_status bookmark_check_duplicate(struct request *req)
     if (!bookmark_form_read_url(req->arena, json, &form))
         return reply_text(req, HTTP_BAD_REQUEST, form.problem, strlen(form.problem));
 
-    int rc = pg_run(req->server->pg, &sql_bookmark_find_similar,
+    int rc = pg_read(req->server->pg, &req->reader, &sql_bookmark_find_similar,
                     PG_ARGS(pg_int(req->user_id), pg_text(form.url),
                             pg_text(form.url_norm), pg_text(form.page_key)),
                     &rows);

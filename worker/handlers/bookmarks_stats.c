@@ -67,7 +67,7 @@ enum http_status bookmark_stats(struct request *req)
     if (cached)
         return reply_text(req, HTTP_OK, cached, length);
 
-    int rc = pg_run(req->server->pg, &sql_bookmark_stats, PG_ARGS(pg_int(req->user_id)),
+    int rc = pg_read(req->server->pg, &req->reader, &sql_bookmark_stats, PG_ARGS(pg_int(req->user_id)),
                     &rows);
     if (rc < 0)
         return reply_failure(req, rc);
@@ -84,7 +84,8 @@ enum http_status bookmark_stats(struct request *req)
     struct buf body = BUF_IN(req->arena);
     struct json_writer w = { .out = &body };
     put_stats(&w, &stats);
-    cache_put(cache, req->user_id, req->generation, CACHE_NAME, body.data, body.length,
-              CACHE_S);
+    if (!req->reader.was_behind)
+        cache_put(cache, req->user_id, req->generation, CACHE_NAME, body.data,
+                  body.length, CACHE_S);
     return reply_text(req, HTTP_OK, body.data, body.length);
 }

@@ -64,7 +64,7 @@ enum http_status search_text(struct request *req)
         return reply_hits(req, query, &rows);
 
     int rc =
-        pg_run(req->server->pg, &sql_search_text,
+        pg_read(req->server->pg, &req->reader, &sql_search_text,
                PG_ARGS(pg_int(req->user_id), pg_text(query),
                        pg_text(form_like(req->arena, query)), pg_int(read_limit(req))),
                &rows);

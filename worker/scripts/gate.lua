@@ -4,10 +4,13 @@
 -- KEYS, of a user:  the generation, the token on the revocation list, its family,
 --                   and the limit's counters if there is a limit
 --       of nobody:  the limit's counters
--- ARGV: most requests and seconds of each window of the limit
+-- ARGV: most requests and seconds of each window of the limit; then, where there are
+--       read replicas, the microseconds after which all of them have what was written
 --
 -- Returns: what is known of the token (-1 revoked, 0 ask the database, 1 good); the
--- generation; then, with a limit: which window is the nearest to its end (from 1),
+-- generation (where that last argument is given, only if it is so young that a replica
+-- may lack the write: with the position of the write behind a blank, if that is known;
+-- if it is older, its first 16 digits and "+"); then, with a limit: which window is the nearest to its end (from 1),
 -- how many requests it has left, when it starts anew, and after how many seconds
 -- to come back (0: the request passes).
 --
@@ -41,6 +44,16 @@ if keys >= 3 then
     end
 else
     counters = call('GET', KEYS[1])
+end
+if args % 2 == 1 then
+    if generation then
+        clock = clock or call('TIME')
+        local written = string.sub(generation, 1, 16)
+        if clock[1] * 1000000 + clock[2] - written >= ARGV[args] + 0 then
+            generation = written .. '+'
+        end
+    end
+    args = args - 1
 end
 if args == 0 then
     return { known, generation }

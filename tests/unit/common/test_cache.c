@@ -68,7 +68,7 @@ static void write_in_between(void *arg)
     (void)arg;
     const char *before = cache_generation(cache, 9);
     cache_put(cache, 9, before, "x", "old", 3, 60);
-    cache_invalidate(cache, 9);
+    cache_invalidate(cache, 9, 0);
     const char *after = cache_generation(cache, 9);
     assert_true(strcmp(after, before) > 0);
     assert_null(cache_get(cache, 9, after, "x", &length));
@@ -100,7 +100,7 @@ static void put_and_miss(void *arg)
     assert_int_equal(redis_call(redis, &reply, "EXISTS t:{u11}:%s:y", before), 0);
     assert_int_equal(reply->integer, 0);
     /* Others may still use theirs: a write of ours counts for them. */
-    cache_invalidate(cache, 11);
+    cache_invalidate(cache, 11, 0);
     assert_true(strcmp(cache_generation(cache, 11), before) > 0);
 }
 
@@ -121,7 +121,7 @@ static void live_without(void *arg)
     assert_null(cache_get(cache, 7, generation, "x", &length));
     assert_null(cache_get(cache, 7, "1", "x", &length));
     cache_put(cache, 7, "1", "x", "y", 1, 60);
-    cache_invalidate(cache, 7);
+    cache_invalidate(cache, 7, 0);
 }
 
 static void without_redis_everything_is_a_miss(void **state)

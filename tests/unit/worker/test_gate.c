@@ -28,7 +28,7 @@ static void run_task(void (*run)(void *arg))
     task_runtime_init();
     redis = redis_new(&(struct redis_options){
         .url = server.url, .connect_timeout_ms = 2000, .timeout_ms = 1000 });
-    gate_init("t:");
+    gate_init("t:", 0);
     task_spawn(&(struct task_spec){ .name = "test", .run = run, .on_end = clean_up });
     task_run_loop();
     task_runtime_done();
@@ -117,7 +117,7 @@ static void share_generation(void *arg)
     (void)arg;
     assert_int_equal(gate_ask_user(redis, &token, &unlimited, &list, &answer), 0);
     assert_string_equal(answer.generation, cache_generation(cache, 4));
-    cache_invalidate(cache, 4);
+    cache_invalidate(cache, 4, 0);
     const char *before = answer.generation;
     assert_int_equal(gate_ask_user(redis, &token, &unlimited, &list, &answer), 0);
     assert_string_equal(answer.generation, cache_generation(cache, 4));

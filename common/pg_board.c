@@ -1,0 +1,98 @@
+/*
+ * pg_board.c - each server's line in the scoreboard, for `ctl status` and /metrics.
+ *
+ * A server is known by its address, so that its counters are its own whatever else a
+ * reload adds or removes.
+ */
+#include "common/pg_internal.h"
+#include "common/clock.h"
+#include <stdio.h>
+#include <string.h>
+
+/* The i-th part of a list with commas; the last one stands for all that are missing. */
+static const char *part(const char *list, unsigned i, int *ret_length)
+{
+    for (const char *comma; i > 0 && list && (comma = strchr(list, ',')); i--)
+        list = comma + 1;
+    *ret_length = list ? (int)strcspn(list, ",") : 0;
+    return list ? list : "";
+}
+
+void pg_name(const struct pg *pg, char *ret, size_t room)
+{
+    const char *hosts = pg_option(pg, "host"), *ports = pg_option(pg, "port");
+    size_t used = 0;
+
+    if (!hosts)
+        hosts = pg_option(pg, "hostaddr");
+    ret[0] = '\0';
+    for (unsigned i = 0; i < pg_host_count(pg) && used < room; i++) {
+        int host_length, port_length;
+        const char *host = part(hosts, i, &host_length);
+        const char *port = part(ports, i, &port_length);
+
+        used += (size_t)snprintf(ret + used, room - used, "%s%.*s:%.*s", i ? "," : "",
+                                 host_length ? host_length : 9,
+                                 host_length ? host : "localhost",
+                                 port_length ? port_length : 4,
+                                 port_length ? port : "5432");
+    }
+}
+
+void pg_board_open(struct pg *pg)
+{
+    struct board_slot *slot = pg->options.slot;
+
+    pg->board_place = -1;
+    if (!slot || !pg->options.board)
+        return;
+    pg->board_place = board_server_place(pg->options.board, pg->name);
+    if (pg->board_place < 0)
+        return;
+    pg->board = &slot->servers[pg->board_place];
+    pg->board->lag_ms = -1;
+    pg->board->role = pg->primary ? BOARD_SERVER_REPLICA : BOARD_SERVER_PRIMARY;
+}
+
+static int state_of(const struct pg *pg, uint64_t max_lag_ms)
+{
+    const struct pg_health *health = &pg->health;
+
+    if (!pg_is_usable(pg))
+        return BOARD_SERVER_DOWN;
+    if (health->state == PG_STATE_UNKNOWN)
+        return pg->open > pg->connecting ? BOARD_SERVER_UP : BOARD_SERVER_UNKNOWN;
+    if (!pg->primary)
+        return health->is_replica ? BOARD_SERVER_READ_ONLY : BOARD_SERVER_UP;
+    if (!health->is_replica)
+        return BOARD_SERVER_PROMOTED;
+    return health->caught_up_ms && clock_ms() - health->caught_up_ms <= max_lag_ms
+               ? BOARD_SERVER_UP
+               : BOARD_SERVER_BEHIND;
+}
+
+void pg_board_show(const struct pg *pg, uint64_t max_lag_ms)
+{
+    const struct pg_health *health = &pg->health;
+
+    if (!pg->board)
+        return;
+    pg->board->state = state_of(pg, max_lag_ms);
+    pg->board->lag_ms = pg->primary && health->is_replica && health->caught_up_ms
+                            ? (int64_t)(clock_ms() - health->caught_up_ms)
+                            : -1;
+}
+
+void pg_board_count(const struct pg *pg, enum pg_count what)
+{
+    if (pg->board_place < 0)
+        return;
+    struct board_counters *count = &pg->options.slot->count;
+    _Atomic uint64_t *const counters[] = {
+        [PG_COUNT_QUERIES] = count->server_queries,
+        [PG_COUNT_WAITS] = count->server_waits,
+        [PG_COUNT_RETRIES] = count->server_retries,
+    };
+
+    atomic_fetch_add_explicit(&counters[what][pg->board_place], 1, memory_order_relaxed);
+}
