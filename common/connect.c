@@ -3,6 +3,7 @@
  */
 #include "common/connect.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct pg *connect_pg(const struct options *options, const struct connect_pool *pool)
@@ -56,6 +57,23 @@ static struct redis_sentinel_choice sentinels_of(const struct options *options)
         .password = options->redis.queue.sentinel_password,
         .tls = options->redis.queue.sentinel_ssl,
     };
+}
+
+static void set_default(const char *name, const char *value)
+{
+    if (*value)
+        setenv(name, value, 1);
+}
+
+void connect_pg_defaults(const struct options *options)
+{
+    char name[256];
+
+    set_default("PGSSLMODE", options->database.ssl_mode);
+    set_default("PGSSLROOTCERT", options->database.ssl_root_cert);
+    pg_server_name(options->database.url, name, sizeof(name));
+    if (strchr(name, ',')) /* several hosts: the one that takes writes */
+        setenv("PGTARGETSESSIONATTRS", "read-write", 1);
 }
 
 /* Without a URL: whom the sentinels name, or redis.host. */

@@ -24,6 +24,10 @@ struct connect_pool {
 /* Through database.pooler_url if there is one, else to database.url. */
 struct pg *connect_pg(const struct options *options, const struct connect_pool *pool);
 
+/* For libpq's blocking calls of short-lived processes: what connect_pg() gives besides the
+ * URL (TLS, which of several hosts) as libpq's defaults in the environment. */
+void connect_pg_defaults(const struct options *options);
+
 /*
  * The queue's Redis, and the cache's (the same unless redis.cache_url is set), by URL, by
  * redis.queue.sentinels or by redis.host. Commands take at most `timeout_ms`; with

@@ -184,6 +184,8 @@ struct pg_stats {
     uint64_t pipelined; /* statements on shared connections */
 };
 void pg_stats(const struct pg *pg, struct pg_stats *ret);
+/* "host:port" of each host in a URL: what a server is called in logs and metrics. */
+void pg_server_name(const char *url, char *ret, size_t room);
 /* Why the last attempt to connect failed, one line; "" when none has. */
 const char *pg_last_error(const struct pg *pg);
 

@@ -18,15 +18,34 @@ static const char *part(const char *list, unsigned i, int *ret_length)
     return list ? list : "";
 }
 
-void pg_name(const struct pg *pg, char *ret, size_t room)
+static const char *value_of(const PQconninfoOption *info, const char *keyword)
 {
-    const char *hosts = pg_option(pg, "host"), *ports = pg_option(pg, "port");
+    for (; info && info->keyword; info++) {
+        if (strcmp(info->keyword, keyword) == 0)
+            return info->val && info->val[0] ? info->val : NULL;
+    }
+    return NULL;
+}
+
+static unsigned count_parts(const char *list)
+{
+    unsigned count = 1;
+
+    for (; list && *list; list++)
+        count += *list == ',';
+    return count;
+}
+
+void pg_server_name(const char *url, char *ret, size_t room)
+{
+    PQconninfoOption *info = PQconninfoParse(url, NULL);
+    const char *hosts = value_of(info, "host"), *ports = value_of(info, "port");
     size_t used = 0;
 
     if (!hosts)
-        hosts = pg_option(pg, "hostaddr");
+        hosts = value_of(info, "hostaddr");
     ret[0] = '\0';
-    for (unsigned i = 0; i < pg_host_count(pg) && used < room; i++) {
+    for (unsigned i = 0; i < count_parts(hosts) && used < room; i++) {
         int host_length, port_length;
         const char *host = part(hosts, i, &host_length);
         const char *port = part(ports, i, &port_length);
@@ -37,6 +56,7 @@ void pg_name(const struct pg *pg, char *ret, size_t room)
                                  port_length ? port_length : 4,
                                  port_length ? port : "5432");
     }
+    PQconninfoFree(info);
 }
 
 void pg_board_open(struct pg *pg)

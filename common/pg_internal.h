@@ -244,9 +244,7 @@ void pg_lag_probe(struct pg *primary);
  * gave none. */
 uint64_t pg_position_of(const char *digits);
 
-/* pg_board.c: "host:port" of each host in the URL. */
-void pg_name(const struct pg *pg, char *ret, size_t room);
-/* NULL and -1 are fine. */
+/* pg_board.c: NULL and -1 are fine. */
 void pg_board_open(struct pg *pg);
 void pg_board_show(const struct pg *pg, uint64_t max_lag_ms);
 enum pg_count { PG_COUNT_QUERIES, PG_COUNT_WAITS, PG_COUNT_RETRIES };

@@ -534,7 +534,7 @@ struct pg *pg_new_of(const struct pg_options *options, struct pg *primary)
         pg->options.pipelines = pg->options.size - 1;
     if (pg->options.pipelines > 0 && pg->options.prepared)
         pg->pipes = pg_pipes_new(pg, pg->options.pipelines);
-    pg_name(pg, pg->name, sizeof(pg->name));
+    pg_server_name(pg->options.url, pg->name, sizeof(pg->name));
     pg_board_open(pg);
     if (options->replica_count > 0)
         pg_route_init(pg);

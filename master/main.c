@@ -8,6 +8,7 @@
  *   jobs     looks into the queues, works them off      jobs/cli.c, work.c
  *   version  which program this is                      here
  */
+#include "common/connect.h"
 #include "common/buf.h"
 #include "common/log.h"
 #include "jobs/cli.h"
@@ -143,6 +144,7 @@ static int run_migrate(const struct arguments *arguments)
     setup_choose(&setup);
     setup_complete(&setup);
     const struct options *options = setup.options;
+    connect_pg_defaults(options);
     int count = migrate_run(*options->database.migrate_url ? options->database.migrate_url
                                                            : options->database.url,
                             &error);

@@ -7,6 +7,8 @@
  * libpq is not for the master itself. What there is to say stands in m->note.
  */
 #include "common/buf.h"
+#include "common/clock.h"
+#include "common/connect.h"
 #include "common/log.h"
 #include "jobs/redis_check.h"
 #include "master/master.h"
@@ -26,6 +28,8 @@
 #define CONSUMER_OVERFLOW  1
 #define SCHEDULER_BASE     2
 #define SCHEDULER_OVERFLOW 1
+/* Replicas are asked one after the other: so long all of them together, about. */
+#define REPLICAS_MS 10000
 /* Of a worker's descriptors, beside its connections: pools, Redis, logs, libraries. */
 #define FILES_ASIDE 256
 
@@ -89,11 +93,11 @@ static void spell_out(const struct budget *sum, int64_t per_worker, int64_t per_
         buf_addf(out, " + scheduler %lld", (long long)per_scheduler);
 }
 
-/* The server's room, or -1: it cannot be asked. */
-static int64_t ask_room(const struct options *options, struct buf *error)
+/* A server's room, or -1: it cannot be asked. */
+static int64_t ask_room(const char *url, const char *patience_s, struct buf *error)
 {
     const char *const names[] = { "connect_timeout", "dbname", "application_name", NULL };
-    const char *const values[] = { "5", options->database.url, "forkmark probe", NULL };
+    const char *const values[] = { patience_s, url, "forkmark probe", NULL };
     PGconn *connection = PQconnectdbParams(names, values, 1);
     PGresult *result = NULL;
     int64_t room = -1;
@@ -122,7 +126,7 @@ static bool check_connections(struct master *m, const struct options *options,
     /* A pooler's clients are not the server's connections. */
     if (*options->database.pooler_url)
         return true;
-    int64_t room = ask_room(options, &why);
+    int64_t room = ask_room(options->database.url, "5", &why);
     if (room < 0) {
         log_warn("max_connections of the database is not known: %s", buf_text(&why));
     } else if (sum.base > room) {
@@ -151,12 +155,66 @@ static bool check_connections(struct master *m, const struct options *options,
     return error->length == 0;
 }
 
+/* Read replicas have the connections of HTTP workers alone. False: `error`. */
+static bool check_room_of(const char *name, const struct budget *sum, int64_t room,
+                          const struct options *options, struct buf *error)
+{
+    int64_t size = options->database.pool_size;
+    int64_t base = sum->workers * size;
+    int64_t most = base + sum->workers * options->database.max_overflow;
+
+    if (base > room)
+        buf_addf(error,
+                 "the workers keep %lld connections to the replica %s open (%lld workers "
+                 "(one more while they are replaced) x %lld), but its max_connections "
+                 "leaves %lld: fewer workers, a smaller database.pool_size, or a larger "
+                 "max_connections",
+                 (long long)base, name, (long long)sum->workers, (long long)size,
+                 (long long)room);
+    else if (most > room)
+        log_warn("at the height of load the workers open %lld connections to the replica "
+                 "%s (%lld x %lld), but its max_connections leaves %lld: some will wait",
+                 (long long)most, name, (long long)sum->workers,
+                 (long long)(size + options->database.max_overflow), (long long)room);
+    return base <= room;
+}
+
+/* One that does not answer is no reason to refuse anything: reads go elsewhere, and the
+ * workers try it until it does. */
+static bool check_replicas(struct master *m, const struct options *options,
+                           struct buf *error)
+{
+    const struct conf_list *replicas = &options->database.replicas;
+    struct budget sum = add_up(m, options);
+    uint64_t until = clock_ms() + REPLICAS_MS;
+    bool is_pooled = strcmp(options->database.pool_mode, "transaction") == 0;
+
+    if (sum.workers == 0)
+        return true;
+    unsetenv("PGTARGETSESSIONATTRS");
+    for (size_t i = 0; i < replicas->count && clock_ms() < until; i++) {
+        struct buf why = BUF_HEAP;
+        int64_t room = ask_room(replicas->items[i], "2", &why);
+        char name[160];
+
+        pg_server_name(replicas->items[i], name, sizeof(name));
+        if (room < 0)
+            log_warn("the replica %s does not answer; reads go elsewhere until it does: "
+                     "%s",
+                     name, buf_text(&why));
+        buf_done(&why);
+        if (room >= 0 && !is_pooled && !check_room_of(name, &sum, room, options, error))
+            return false;
+    }
+    return true;
+}
+
 static int judge(struct master *m, const struct options *options)
 {
     struct buf error = BUF_HEAP;
-    bool is_good = tls_files_check(options, &error) &&
-                   check_connections(m, options, &error) &&
-                   redis_check_probe(options, &error);
+    bool is_good =
+        tls_files_check(options, &error) && check_connections(m, options, &error) &&
+        check_replicas(m, options, &error) && redis_check_probe(options, &error);
 
     if (!is_good)
         note(m, buf_text(&error));
@@ -181,6 +239,8 @@ int probe_start(struct master *m, const struct options *options)
 {
     const char *const names[] = { "dbname", "connect_timeout", NULL };
     const char *const values[] = { migration_url(options), "5", NULL };
+
+    connect_pg_defaults(options);
     PGPing state = PQpingParams(names, values, 1);
 
     if (state == PQPING_NO_RESPONSE || state == PQPING_REJECT)
@@ -191,6 +251,7 @@ int probe_start(struct master *m, const struct options *options)
 
 int probe_reload(struct master *m, const struct options *options)
 {
+    connect_pg_defaults(options);
     int status = m->reload.needs_migration ? migrate(m, options) : PROBE_GOOD;
 
     return status == PROBE_GOOD ? judge(m, options) : status;

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "master/master.h"
 #include "master/upgrade.h"
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -166,6 +167,55 @@ static void add_services(cJSON *status, struct master *m)
     }
 }
 
+static uint64_t total_of(const struct board_totals *totals, size_t field, int place)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < BOARD_ROLES; i++) {
+        const char *at = (const char *)&totals->of[i] + field;
+
+        sum += ((const _Atomic uint64_t *)(const void *)at)[place];
+    }
+    return sum;
+}
+
+/* The servers of PostgreSQL, as the processes find them. */
+static void add_databases(cJSON *status, struct master *m)
+{
+    static const struct {
+        const char *name;
+        size_t field;
+    } counters[] = {
+        { "queries", offsetof(struct board_counters, server_queries) },
+        { "waits", offsetof(struct board_counters, server_waits) },
+        { "retries", offsetof(struct board_counters, server_retries) },
+    };
+    cJSON *list = cJSON_AddArrayToObject(status, "databases");
+    struct board_totals totals;
+    struct board_server_sum sum;
+
+    board_sum(m->board, &totals);
+    for (int place = 0; place < BOARD_SERVERS; place++) {
+        const char *name = board_server_name(m->board, place);
+
+        if (!name || !board_server_sum(m->board, place, &sum))
+            continue;
+        cJSON *row = cJSON_CreateObject();
+        bool is_primary = sum.role == BOARD_SERVER_PRIMARY;
+        cJSON_AddStringToObject(row, "name", name);
+        cJSON_AddStringToObject(row, "role", is_primary ? "primary" : "replica");
+        cJSON_AddStringToObject(row, "state", board_server_states[sum.state]);
+        if (sum.lag_ms >= 0)
+            cJSON_AddNumberToObject(row, "lag", (double)sum.lag_ms / 1000);
+        cJSON_AddNumberToObject(row, "in_use", (double)sum.in_use);
+        for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+            cJSON_AddNumberToObject(row, counters[i].name,
+                                    (double)total_of(&totals, counters[i].field, place));
+        cJSON_AddNumberToObject(row, "seen_by", sum.seen_by);
+        cJSON_AddItemToArray(list, row);
+    }
+}
+
 static const char *const stages[] = {
     [RELOAD_NONE] = "",
     [RELOAD_PROBE] = "looking at the database",
@@ -231,6 +281,7 @@ cJSON *status_json(struct master *m)
     add_reload(status, m);
     add_upgrade(status, m);
     add_services(status, m);
+    add_databases(status, m);
     cJSON *pools = cJSON_AddArrayToObject(status, "pools");
     for (size_t i = 0; i < m->pool_count; i++)
         if (!m->pools[i].is_removed || pool_running(m, &m->pools[i]) > 0)
@@ -363,6 +414,17 @@ static void add_upgrade_text(const cJSON *upgrade, struct buf *out)
         buf_addf(out, "the last upgrade failed: %s\n", failure);
 }
 
+static void add_database(const cJSON *row, struct buf *out)
+{
+    buf_addf(out, "├─ %s %s: %s", text(row, "role"), text(row, "name"),
+             text(row, "state"));
+    if (cJSON_GetObjectItemCaseSensitive(row, "lag"))
+        buf_addf(out, ", %.1f s behind", number(row, "lag"));
+    buf_addf(out, ", %.0f in use, %.0f queries, %.0f waits, %.0f retries\n",
+             number(row, "in_use"), number(row, "queries"), number(row, "waits"),
+             number(row, "retries"));
+}
+
 void status_text_tree(const cJSON *status, struct buf *out)
 {
     const cJSON *row;
@@ -384,6 +446,10 @@ void status_text_tree(const cJSON *status, struct buf *out)
     {
         buf_addf(out, "├─ %-24s pid %-7.0f %s\n", text(row, "name"), number(row, "pid"),
                  text(row, "state"));
+    }
+    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(status, "databases"))
+    {
+        add_database(row, out);
     }
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(status, "pools"))
     {

@@ -6,6 +6,7 @@ import pwd
 import shutil
 import subprocess
 from contextlib import closing
+from signal import SIGQUIT
 
 import psycopg2
 
@@ -118,4 +119,5 @@ class Cluster:
 
     def stop(self):
         for server in [*self.replicas, self.primary]:
-            server.stop()
+            if server.server.is_running():
+                server.stop(SIGQUIT)

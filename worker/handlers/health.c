@@ -141,17 +141,22 @@ enum http_status health_liveness(struct request *req)
     return reply_text(req, HTTP_OK, json, (size_t)(end - json));
 }
 
-/* GET /health/readiness: may a load balancer send requests here? */
+/* GET /health/readiness: may a load balancer send requests here? Without the primary, but
+ * with a replica, reads are answered, and writes get 503 wherever they are sent. */
 enum http_status health_readiness(struct request *req)
 {
     bool database = database_answers(req);
     bool redis = redis_answers(req);
-    bool ready = database && !req->server->draining;
+    bool reads = database || pg_has_reader(req->server->pg);
+    bool ready = reads && !req->server->draining;
     struct buf out = BUF_IN(req->arena);
     struct json_writer w = { .out = &out };
 
     json_begin_object(&w, NULL);
-    json_put_text(&w, "status", !ready ? "not_ready" : redis ? "ready" : "degraded");
+    json_put_text(&w, "status",
+                  !ready              ? "not_ready"
+                  : database && redis ? "ready"
+                                      : "degraded");
     json_put_text(&w, "database", database ? "ready" : "unhealthy");
     json_put_text(&w, "redis", redis ? "ready" : "unhealthy");
     json_end_object(&w);

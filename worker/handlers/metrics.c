@@ -284,6 +284,92 @@ static void add_backlog(struct page *page)
         exposition_int(&page->text, LABELS({ "listener", list[i].name }), list[i].room);
 }
 
+/* ---- servers of PostgreSQL ---- */
+
+static const char *server_role(int role)
+{
+    return role == BOARD_SERVER_PRIMARY ? "primary" : "replica";
+}
+
+static bool find_server(struct page *page, int place, struct board_server_sum *ret,
+                        const struct label **ret_labels)
+{
+    struct label *labels = arena_array(page->req->arena, 3, sizeof(*labels));
+    const char *name = board_server_name(page->board, place);
+
+    if (!name || !board_server_sum(page->board, place, ret))
+        return false;
+    labels[0] = (struct label){ "server", name };
+    labels[1] = (struct label){ "role", server_role(ret->role) };
+    *ret_labels = labels;
+    return true;
+}
+
+static double read_server_up(const struct board_server_sum *sum)
+{
+    return sum->state == BOARD_SERVER_UP;
+}
+
+static double read_server_lag(const struct board_server_sum *sum)
+{
+    return sum->lag_ms < 0 ? -1 : (double)sum->lag_ms / 1000;
+}
+
+static double read_server_in_use(const struct board_server_sum *sum)
+{
+    return (double)sum->in_use;
+}
+
+static const struct {
+    const char *name, *help;
+    double (*read)(const struct board_server_sum *sum); /* below 0: not known */
+} per_server[] = {
+    { "database_server_up",
+      "1 while it answers and does what it is for; a replica: within max_lag.",
+      read_server_up },
+    { "database_server_lag_seconds", "How far a replica is behind the primary.",
+      read_server_lag },
+    { "database_server_connections_in_use", "Connections in use.", read_server_in_use },
+};
+
+static const struct {
+    const char *name, *help;
+    size_t field;
+} per_server_totals[] = {
+    { "database_server_queries_total", "Queries and transactions it was asked for.",
+      COUNTER(server_queries) },
+    { "database_server_waits_total", "Times a connection to it had to be waited for.",
+      COUNTER(server_waits) },
+    { "database_server_retries_total", "Reads that failed there and were asked elsewhere.",
+      COUNTER(server_retries) },
+};
+
+static void add_servers(struct page *page)
+{
+    struct board_server_sum sum;
+    const struct label *labels;
+
+    for (size_t i = 0; i < sizeof(per_server) / sizeof(per_server[0]); i++) {
+        exposition_begin(&page->text, per_server[i].name, METRIC_GAUGE,
+                         per_server[i].help);
+        for (int place = 0; place < BOARD_SERVERS; place++)
+            if (find_server(page, place, &sum, &labels) && per_server[i].read(&sum) >= 0)
+                exposition_double(&page->text, labels, per_server[i].read(&sum));
+    }
+    for (size_t i = 0; i < sizeof(per_server_totals) / sizeof(per_server_totals[0]);
+         i++) {
+        size_t field = per_server_totals[i].field;
+
+        exposition_begin(&page->text, per_server_totals[i].name, METRIC_COUNTER,
+                         per_server_totals[i].help);
+        for (int place = 0; place < BOARD_SERVERS; place++)
+            if (find_server(page, place, &sum, &labels))
+                exposition_int(
+                    &page->text, labels,
+                    total_of(page, field + (size_t)place * sizeof(_Atomic uint64_t)));
+    }
+}
+
 /* ---- the process tree ---- */
 
 static const char *role_name(int role)
@@ -561,6 +647,7 @@ enum http_status metrics_show(struct request *req)
     add_sum_now(page, "event_streams", "Open event streams.", read_streams);
     add_sum_now(page, "database_connections_in_use", "Connections of the pools in use.",
                 read_database);
+    add_servers(page);
     add_totals(page);
     add_classes(page);
     add_busy_totals(page);

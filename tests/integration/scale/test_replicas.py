@@ -1,0 +1,231 @@
+"""Read replicas: reads are spread, nobody misses their own writes, failures stay unseen."""
+
+import concurrent.futures
+import http.client
+import json
+import threading
+import time
+
+import pytest
+import requests
+from pages import article
+from replication import Cluster
+from services import wait_until
+
+# Every read is to reach PostgreSQL.
+NO_CACHE = "cache: { enabled = false; };"
+# A user's first reads, and those soon after a write, may go to the primary so long.
+MAX_LAG = 1
+SETTLED = MAX_LAG + 2
+
+
+@pytest.fixture(scope="module")
+def cluster(session_folder, postgres, template):
+    made = Cluster(session_folder + "/replicas", 2, source=(postgres, template))
+    yield made
+    made.stop()
+
+
+class Reader(threading.Thread):
+    """Reads all the time on one connection; what fails is remembered."""
+
+    def __init__(self, client, path="/api/bookmarks"):
+        super().__init__(daemon=True)
+        self.host, self.path = client.base.removeprefix("http://"), path
+        self.headers = {"Authorization": f"Bearer {client.token}"}
+        self.stopping, self.done, self.failed = threading.Event(), 0, []
+        self.start()
+
+    def run(self):
+        connection = http.client.HTTPConnection(self.host, timeout=60)
+        while not self.stopping.is_set():
+            try:
+                connection.request("GET", self.path, headers=self.headers)
+                answer = connection.getresponse()
+                body = answer.read()
+                if answer.status != 200:
+                    self.failed.append((answer.status, body))
+                if answer.will_close:
+                    connection.close()
+            except (OSError, http.client.HTTPException) as error:
+                self.failed.append(repr(error))
+                connection.close()
+            self.done += 1
+        connection.close()
+
+    def stop(self):
+        self.stopping.set()
+        self.join(60)
+
+
+def read_all(client, count, connections=4):
+    """`count` lists on a few connections at once; all must be good."""
+    def some(_):
+        with requests.Session() as session:
+            for _ in range(count // connections):
+                answer = session.get(client.base + "/api/bookmarks", timeout=60, headers={
+                    "Authorization": f"Bearer {client.token}"})
+                assert answer.status_code == 200, answer.text
+    with concurrent.futures.ThreadPoolExecutor(connections) as pool:
+        list(pool.map(some, range(connections)))
+
+
+def servers(stack):
+    """name -> row of `ctl status`."""
+    rows = json.loads(stack.ctl("status", "--json").stdout)["databases"]
+    return {row["name"].rsplit(":", 1)[0]: row for row in rows}
+
+
+def state_of(stack, server):
+    row = servers(stack).get(server.folder)
+    return row and row["state"]
+
+
+def wait_for_state(stack, server, *states):
+    wait_until(lambda: state_of(stack, server) in states, 30, f"{server.folder} is {states}")
+
+
+def queries(stack, server):
+    return servers(stack)[server.folder]["queries"]
+
+
+def test_reads_are_spread_and_writes_go_to_the_primary(cluster, make_replicated):
+    stack = make_replicated(cluster, more=NO_CACHE, database_more=f"max_lag = {MAX_LAG};", consumers=0,
+                            jobs="scheduler = false;")
+    for replica in cluster.replicas:
+        wait_for_state(stack, replica, "up")
+    client = stack.client().sign_up()
+    for number in range(20):
+        client.save(f"http://example.invalid/{number}")
+    time.sleep(SETTLED + 0.5)
+    everybody = [cluster.primary, *cluster.replicas]
+    before = {server: queries(stack, server) for server in everybody}
+    read_all(client, 400)
+    reads = [queries(stack, server) - before[server] for server in everybody]
+    assert reads[0] < 20 and sum(reads) >= 400, reads
+    assert min(reads[1:]) >= 0.8 * max(reads[1:]), f"spread unevenly: {reads}"
+
+    # The servers themselves say the same, once their counters are written.
+    written = [0, 0, 0]
+
+    def counted():
+        found = [cluster.transactions(server, stack.database) for server in everybody]
+        written[:] = [rows for _, rows in found]
+        return min(count for count, _ in found[1:]) >= 150 and written[0] >= 60
+    wait_until(counted, 30, "pg_stat_database has them")
+    assert written[1:] == [0, 0], written
+    text = client.get("/metrics").text
+    for server in everybody:
+        assert f'forkmark_database_server_queries_total{{server="{server.folder}:5432"' in text
+    assert text.count('forkmark_database_server_lag_seconds{') == 2
+
+
+def test_own_writes_are_seen_while_replay_is_paused(cluster, make_replicated):
+    stack = make_replicated(cluster, workers=2, more=NO_CACHE, database_more="max_lag = 30;",
+                            consumers=0, jobs="scheduler = false;")
+    for replica in cluster.replicas:
+        wait_for_state(stack, replica, "up")
+    clients = [stack.client().sign_up() for _ in range(4)]
+    try:
+        for replica in cluster.replicas:
+            replica.pause()
+
+        def pairs(client):
+            headers = {"Authorization": f"Bearer {client.token}", "Connection": "close"}
+            for number in range(10):
+                # A new connection each time: another worker, as often as not.
+                saved = requests.post(client.base + "/api/bookmarks", headers=headers, timeout=60,
+                                      json={"url": f"http://example.invalid/{number}"})
+                assert saved.status_code == 201, saved.text
+                found = requests.get(client.base + "/api/bookmarks", headers=headers, timeout=60).json()
+                assert found["total"] == number + 1
+                assert found["bookmarks"][0]["id"] == saved.json()["bookmark"]["id"]
+            gone = saved.json()["bookmark"]["id"]
+            assert requests.delete(f"{client.base}/api/bookmarks/{gone}", headers=headers,
+                                   timeout=60).status_code == 200
+            found = requests.get(client.base + "/api/bookmarks", headers=headers, timeout=60).json()
+            assert found["total"] == 9
+            return True
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(pairs, clients))
+        # Others see what the replicas have: nobody asks the primary without need.
+        assert stack.sql("SELECT count(*) FROM saved_content") == [(36,)]
+        assert cluster.replicas[0].ask("SELECT count(*) FROM saved_content", stack.database) == 0
+    finally:
+        for replica in cluster.replicas:
+            replica.resume()
+    cluster.caught_up()
+    before = queries(stack, cluster.primary)
+    wait_until(lambda: served_by_replicas(stack, clients[0], cluster), 30, "replicas serve them again")
+    assert queries(stack, cluster.primary) >= before
+
+
+def served_by_replicas(stack, client, cluster):
+    before = [queries(stack, replica) for replica in cluster.replicas]
+    read_all(client, 20, 2)
+    after = [queries(stack, replica) for replica in cluster.replicas]
+    return sum(after) - sum(before) >= 20
+
+
+def test_a_job_that_writes_is_seen_at_once(cluster, make_replicated, pages):
+    stack = make_replicated(cluster, more=NO_CACHE, database_more="max_lag = 30;")
+    pages.put("/a", article("A page", "word " * 80))
+    for replica in cluster.replicas:
+        wait_for_state(stack, replica, "up")
+    client = stack.client().sign_up()
+    for replica in cluster.replicas:
+        replica.pause()
+    try:
+        number = client.save(pages.url("/a"))
+        wait_until(lambda: stack.sql("SELECT scrape_status FROM saved_content WHERE id = %s", number)
+                   == [("SUCCESS",)], 30, "the job has run")
+        # The consumer has told Redis right behind its commit.
+        wait_until(lambda: client.bookmark(number)["scrape_status"] == "SUCCESS", 5, "its write is seen")
+    finally:
+        for replica in cluster.replicas:
+            replica.resume()
+
+
+def test_a_replica_beyond_max_lag_is_not_used(cluster, make_replicated):
+    stack = make_replicated(cluster, more=NO_CACHE, database_more="max_lag = 1;", consumers=0,
+                            jobs="scheduler = false;")
+    one, other = cluster.replicas
+    client = stack.client().sign_up()
+    wait_for_state(stack, one, "up")
+    one.pause()
+    try:
+        client.save("http://example.invalid/a")
+        wait_for_state(stack, one, "behind")
+        time.sleep(SETTLED)
+        before = queries(stack, one), queries(stack, other)
+        read_all(client, 40)
+        assert queries(stack, one) == before[0]
+        assert queries(stack, other) >= before[1] + 40
+    finally:
+        one.resume()
+    wait_for_state(stack, one, "up")
+
+
+def test_a_replica_is_killed_and_nobody_notices(cluster, make_replicated):
+    stack = make_replicated(cluster, more=NO_CACHE, database_more=f"max_lag = {MAX_LAG};", consumers=0,
+                            jobs="scheduler = false;")
+    client = stack.client().sign_up()
+    client.save("http://example.invalid/a")
+    lost = cluster.add()
+    stack.write_config(database_more=cluster.option(stack.database) + f"max_lag = {MAX_LAG};")
+    assert stack.ctl("reload", "--wait").returncode == 0
+    try:
+        wait_for_state(stack, lost, "up")
+        time.sleep(SETTLED)
+        readers = [Reader(client) for _ in range(6)]
+        wait_until(lambda: queries(stack, lost) > 50, 30, "it is read from")
+        lost.server.process.kill()
+        wait_for_state(stack, lost, "down")
+        time.sleep(1)
+        for reader in readers:
+            reader.stop()
+        assert [reader.failed for reader in readers if reader.failed] == []
+        assert all(reader.done > 10 for reader in readers)
+    finally:
+        lost.server.end()
+        cluster.replicas.remove(lost)
