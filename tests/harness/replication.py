@@ -117,6 +117,12 @@ class Cluster:
                                "FROM pg_stat_database WHERE datname = %s", (database,))
                 return cursor.fetchone()
 
+    def pids(self, server):
+        """Its processes: the one that was started, and its children."""
+        listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(server.server.pid)],
+                                 capture_output=True, text=True, check=False).stdout
+        return [server.server.pid, *map(int, listing.split())]
+
     def stop(self):
         for server in [*self.replicas, self.primary]:
             if server.server.is_running():

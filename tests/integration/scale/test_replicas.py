@@ -1,14 +1,13 @@
 """Read replicas: reads are spread, nobody misses their own writes, failures stay unseen."""
 
 import concurrent.futures
-import http.client
-import json
-import threading
 import time
 
 import pytest
 import requests
 from pages import article
+from replica_load import (Reader, queries, read_all, served_by_replicas, servers, state_of,
+                          wait_for_state)
 from replication import Cluster
 from services import wait_until
 
@@ -24,69 +23,6 @@ def cluster(session_folder, postgres, template):
     made = Cluster(session_folder + "/replicas", 2, source=(postgres, template))
     yield made
     made.stop()
-
-
-class Reader(threading.Thread):
-    """Reads all the time on one connection; what fails is remembered."""
-
-    def __init__(self, client, path="/api/bookmarks"):
-        super().__init__(daemon=True)
-        self.host, self.path = client.base.removeprefix("http://"), path
-        self.headers = {"Authorization": f"Bearer {client.token}"}
-        self.stopping, self.done, self.failed = threading.Event(), 0, []
-        self.start()
-
-    def run(self):
-        connection = http.client.HTTPConnection(self.host, timeout=60)
-        while not self.stopping.is_set():
-            try:
-                connection.request("GET", self.path, headers=self.headers)
-                answer = connection.getresponse()
-                body = answer.read()
-                if answer.status != 200:
-                    self.failed.append((answer.status, body))
-                if answer.will_close:
-                    connection.close()
-            except (OSError, http.client.HTTPException) as error:
-                self.failed.append(repr(error))
-                connection.close()
-            self.done += 1
-        connection.close()
-
-    def stop(self):
-        self.stopping.set()
-        self.join(60)
-
-
-def read_all(client, count, connections=4):
-    """`count` lists on a few connections at once; all must be good."""
-    def some(_):
-        with requests.Session() as session:
-            for _ in range(count // connections):
-                answer = session.get(client.base + "/api/bookmarks", timeout=60, headers={
-                    "Authorization": f"Bearer {client.token}"})
-                assert answer.status_code == 200, answer.text
-    with concurrent.futures.ThreadPoolExecutor(connections) as pool:
-        list(pool.map(some, range(connections)))
-
-
-def servers(stack):
-    """name -> row of `ctl status`."""
-    rows = json.loads(stack.ctl("status", "--json").stdout)["databases"]
-    return {row["name"].rsplit(":", 1)[0]: row for row in rows}
-
-
-def state_of(stack, server):
-    row = servers(stack).get(server.folder)
-    return row and row["state"]
-
-
-def wait_for_state(stack, server, *states):
-    wait_until(lambda: state_of(stack, server) in states, 30, f"{server.folder} is {states}")
-
-
-def queries(stack, server):
-    return servers(stack)[server.folder]["queries"]
 
 
 def test_reads_are_spread_and_writes_go_to_the_primary(cluster, make_replicated):
@@ -158,13 +94,6 @@ def test_own_writes_are_seen_while_replay_is_paused(cluster, make_replicated):
     before = queries(stack, cluster.primary)
     wait_until(lambda: served_by_replicas(stack, clients[0], cluster), 30, "replicas serve them again")
     assert queries(stack, cluster.primary) >= before
-
-
-def served_by_replicas(stack, client, cluster):
-    before = [queries(stack, replica) for replica in cluster.replicas]
-    read_all(client, 20, 2)
-    after = [queries(stack, replica) for replica in cluster.replicas]
-    return sum(after) - sum(before) >= 20
 
 
 def test_a_job_that_writes_is_seen_at_once(cluster, make_replicated, pages):
