@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a URL with several hosts; a reachable server takes milliseconds. */
-#define ATTEMPT_MS 2000
+/* Where a silent host is not worth waiting for; a reachable one takes milliseconds. */
+#define ATTEMPT_MS 3000
 
 struct pg_connection *pg_connection_new(struct pg *pg)
 {
@@ -277,6 +277,24 @@ static void notice(void *arg, const PGresult *result)
     log_debug("PostgreSQL: %s", message ? message : "");
 }
 
+/* libpq goes on to its next host when one refuses, but not when one is silent: then the
+ * attempt ends soon, and the next one starts behind that host. So it does where probes
+ * try again and again. */
+static uint64_t attempt_ms(const struct pg *pg)
+{
+    uint64_t most = pg->options.connect_timeout_ms;
+    bool is_watched = pg->route || pg->primary;
+
+    return (is_watched || pg_host_count(pg) > 1) && most > ATTEMPT_MS ? ATTEMPT_MS : most;
+}
+
+static const char *timeout_words(const struct pg *pg)
+{
+    return attempt_ms(pg) < pg->options.connect_timeout_ms
+               ? "no answer in time"
+               : "no answer within database.connect_timeout";
+}
+
 /* Yields. 0, or -EAGAIN; why not stands in PQerrorMessage(), or *ret_error is set. */
 static int establish(struct pg_connection *connection, uint64_t deadline,
                      const char **ret_error)
@@ -299,7 +317,7 @@ static int establish(struct pg_connection *connection, uint64_t deadline,
                          next == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE,
                          deadline - now) == -ETIMEDOUT) {
             connection->pg->first_host++;
-            *ret_error = "no answer within database.connect_timeout";
+            *ret_error = timeout_words(connection->pg);
             return -EAGAIN;
         }
     }
@@ -320,15 +338,6 @@ static void came_up(struct pg_connection *connection)
         pg->failures = 0;
     }
     pg_board_show(pg, pg->options.max_lag_ms);
-}
-
-/* libpq goes on to its next host when one refuses, but not when one is silent: then the
- * attempt ends soon, and the next one starts behind that host. */
-static uint64_t attempt_ms(const struct pg *pg)
-{
-    uint64_t most = pg->options.connect_timeout_ms;
-
-    return pg_host_count(pg) > 1 && most > ATTEMPT_MS ? ATTEMPT_MS : most;
 }
 
 int pg_connection_open(struct pg_connection *connection)

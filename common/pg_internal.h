@@ -114,6 +114,8 @@ struct pg_lease {
 struct pg *pg_new_of(const struct pg_options *options, struct pg *primary);
 /* `wait_ms`: the longest wait. Yields. 0 or -EAGAIN. */
 int pg_acquire(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret);
+/* Also of a server that is down: for probes. */
+int pg_acquire_always(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret);
 void pg_release(struct pg_lease *lease);
 /* A connection has been shut: its place may be taken. */
 void pg_place_is_free(struct pg *pg);

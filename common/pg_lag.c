@@ -133,7 +133,7 @@ static void found_down(struct pg *pg, const char *why)
 static int ask(struct pg *pg, uint64_t silent_ms, struct pg_rows *ret)
 {
     struct pg_lease *lease;
-    int rc = pg_acquire(pg, silent_ms, &lease);
+    int rc = pg_acquire_always(pg, silent_ms, &lease);
 
     if (rc < 0)
         return rc;
@@ -164,9 +164,10 @@ static void run(void *arg)
             found_replica(probe->primary, pg, before);
         else if (!pg->health.is_replica)
             found_primary(pg, asked_ms);
-    } else if (pg->failures > 0) {
+    } else if (pg->failures > 0 && pg->open == pg->connecting) {
         found_down(pg, pg->last_error);
-    } /* All connections busy is no news; one that breaks may have been an old one. */
+    } /* That all are busy, or that it takes no more of them, is no news. One that broke
+       * may have been an old one. */
     pg_board_show(pg, probe->primary->options.max_lag_ms);
 }
 

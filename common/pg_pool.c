@@ -30,6 +30,7 @@
 #define LOOK_AGAIN_MS     500 /* a place that was offered to a task that has ended */
 #define BACKOFF_FIRST_MS  100
 #define BACKOFF_LAST_MS   2000
+#define BACKOFF_WATCHED   400 /* where probes alone try */
 
 /* What a waiting task is woken with: it holds a connection, or looks again. */
 enum { WOKEN_WITH_LEASE = 0, WOKEN_TO_LOOK = 1 };
@@ -128,7 +129,7 @@ static bool has_live_ones(const struct pg *pg)
 
 void pg_connect_failed(struct pg *pg, const char *why)
 {
-    uint64_t wait = BACKOFF_LAST_MS;
+    uint64_t wait = pg->route || pg->primary ? BACKOFF_WATCHED : BACKOFF_LAST_MS;
 
     pg->failed++;
     snprintf(pg->last_error, sizeof(pg->last_error), "%.*s", (int)strcspn(why, "\n"),
@@ -139,7 +140,7 @@ void pg_connect_failed(struct pg *pg, const char *why)
                   pg->primary ? " replica " : "", pg->primary ? pg->name : "",
                   (int)strcspn(why, "\n"), why);
     }
-    if (pg->failures < 5)
+    if (pg->failures < 5 && (uint64_t)BACKOFF_FIRST_MS << pg->failures < wait)
         wait = (uint64_t)BACKOFF_FIRST_MS << pg->failures;
     pg->failures++;
     pg->retry_at = clock_ms() + wait;
@@ -468,6 +469,14 @@ static int acquire(struct pg *pg, struct pg_waiter *waiter, uint64_t wait_ms)
 }
 
 int pg_acquire(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret)
+{
+    /* Its probe has found it so, and will find when it is not. */
+    if (pg->health.state == PG_STATE_DOWN)
+        return -EAGAIN;
+    return pg_acquire_always(pg, wait_ms, ret);
+}
+
+int pg_acquire_always(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret)
 {
     struct pg_lease *lease = lease_new();
     struct pg_connection *connection = pg->is_closing ? NULL : take_idle(pg);

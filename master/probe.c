@@ -235,6 +235,25 @@ static int migrate(struct master *m, const struct options *options)
     return rc < 0 ? PROBE_FAILED : PROBE_GOOD;
 }
 
+/*
+ * "No response" is all that a ping says, also where TLS fails. Why nobody answers stands
+ * in m->note; certificates that are wrong do not become right by waiting.
+ */
+static int judge_silence(struct master *m, const char *const *names,
+                         const char *const *values)
+{
+    PGconn *connection = PQconnectdbParams(names, values, 1);
+    const char *why = PQerrorMessage(connection);
+    bool is_hopeless =
+        strstr(why, "certificate") != NULL || strstr(why, "support SSL") != NULL;
+    char text[NOTE_BYTES];
+
+    snprintf(text, sizeof(text), "%.*s", (int)strcspn(why, "\n"), why);
+    note(m, text);
+    PQfinish(connection);
+    return is_hopeless ? PROBE_FAILED : PROBE_AWAY;
+}
+
 int probe_start(struct master *m, const struct options *options)
 {
     const char *const names[] = { "dbname", "connect_timeout", NULL };
@@ -244,7 +263,7 @@ int probe_start(struct master *m, const struct options *options)
     PGPing state = PQpingParams(names, values, 1);
 
     if (state == PQPING_NO_RESPONSE || state == PQPING_REJECT)
-        return PROBE_AWAY;
+        return judge_silence(m, names, values);
     int status = migrate(m, options);
     return status == PROBE_GOOD ? judge(m, options) : status;
 }

@@ -50,14 +50,15 @@ static void start_serving(struct master *m)
 static void database_away(struct master *m)
 {
     if (m->now - m->migration_since > PATIENCE_MS) {
-        log_error("no PostgreSQL answers after %d s; see database.url (DATABASE_URL)",
-                  PATIENCE_MS / 1000);
+        log_error("no PostgreSQL answers after %d s; see database.url (DATABASE_URL): %s",
+                  PATIENCE_MS / 1000, m->note);
         give_up(m, "no PostgreSQL answers");
         return;
     }
     if (!m->migration_was_away)
-        log_warn("no PostgreSQL answers at database.url (DATABASE_URL): trying for %d s",
-                 PATIENCE_MS / 1000);
+        log_warn("no PostgreSQL answers at database.url (DATABASE_URL): trying for %d s: "
+                 "%s",
+                 PATIENCE_MS / 1000, m->note);
     m->migration_was_away = true;
     m->migration_at = m->now + RETRY_EVERY_MS;
 }
