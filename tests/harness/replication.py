@@ -16,10 +16,10 @@ from services import Postgres, unprivileged, wait_until
 class Replica(Postgres):
     """A hot standby, made by pg_basebackup."""
 
-    def __init__(self, folder, primary):  # not Postgres': no cluster of its own is made
+    def __init__(self, folder, primary, options=()):  # not Postgres': no cluster of its own is made
         self.folder, self.data = folder, os.path.join(folder, "pg")
         self.durable, self.server = False, None
-        self.options = primary.options
+        self.options = (*primary.options, *options)
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
         self.bin = found[-1] if found else os.path.dirname(shutil.which("postgres") or "")
         os.makedirs(folder, exist_ok=True)
@@ -79,8 +79,8 @@ class Cluster:
                         "-U", "forkmark", "migrated"], input=dump.stdout, check=True,
                        stdout=subprocess.DEVNULL)
 
-    def add(self):
-        replica = Replica(os.path.join(self.folder, str(self.made)), self.primary)
+    def add(self, *options):
+        replica = Replica(os.path.join(self.folder, str(self.made)), self.primary, options)
         self.made += 1
         self.replicas.append(replica)
         return replica

@@ -158,3 +158,60 @@ def test_a_replica_is_killed_and_nobody_notices(cluster, make_replicated):
     finally:
         lost.server.end()
         cluster.replicas.remove(lost)
+
+
+def test_replicas_come_and_go_by_reload_under_load(cluster, make_replicated):
+    one, other = cluster.replicas
+    lag = f"max_lag = {MAX_LAG};"
+    stack = make_replicated(cluster, more=NO_CACHE, database_more=lag, consumers=0,
+                            jobs="scheduler = false;")
+    client = stack.client().sign_up()
+    client.save("http://example.invalid/a")
+    readers = [Reader(client) for _ in range(3)]
+    try:
+        def reload(replicas, more=""):
+            stack.write_config(database_more=cluster.option(stack.database, replicas) + lag + more)
+            return stack.ctl("reload", "--wait")
+        assert reload([]).returncode == 0
+        wait_until(lambda: set(servers(stack)) == {cluster.primary.folder}, 20, "the primary alone")
+        done = reload([one])
+        assert done.returncode == 0
+        assert "database.replicas: [ ] -> [ (set) ]" in done.stdout, done.stdout
+        wait_for_state(stack, one, "up")
+        assert reload([one, other]).returncode == 0
+        wait_for_state(stack, other, "up")
+        # One that does not answer is told, and no reason to refuse.
+        nobody = Nobody(cluster.folder + "/nobody")
+        assert reload([one, nobody]).returncode == 0
+        assert f"the replica {nobody.folder}:5432 does not answer" in stack.log_text()
+        wait_for_state(stack, nobody, "down")
+        wait_for_state(stack, one, "up")
+        # One that cannot be an address is.
+        stack.write_config(database_more='replicas = [ "postgresql://user:geheim@[::1/x" ];')
+        bad = stack.ctl("reload", "--wait")
+        assert bad.returncode == 1 and "`database.replicas` must hold URLs" in bad.stderr, bad.stderr
+        assert "geheim" not in stack.log_text() + bad.stderr + bad.stdout
+        # Each has room of its own, which is counted.
+        small = cluster.add("-c", "superuser_reserved_connections=290")
+        refused = reload([one, small])
+        assert refused.returncode == 1
+        assert (f"the workers keep 15 connections to the replica {small.folder}:5432 open "
+                "(3 workers (one more while they are replaced) x 5)") in refused.stderr, refused.stderr
+    finally:
+        for replica in cluster.replicas[2:]:
+            replica.server.end()
+        del cluster.replicas[2:]
+        for reader in readers:
+            reader.stop()
+    assert [reader.failed for reader in readers if reader.failed] == []
+    assert all(reader.done > 20 for reader in readers)
+
+
+class Nobody:
+    """A replica that is not there."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def url(self, database):
+        return f"postgresql://forkmark@/{database}?host={self.folder}"
