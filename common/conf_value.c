@@ -304,8 +304,8 @@ static const char *set_secrets(struct arena *arena, void *base,
     while (*text && !error) {
         size_t length = is_array ? strcspn(text, separator) : strlen(text);
 
-        error = add_secrets(arena, key, arena_strndup(arena, text, length), is_array,
-                            &list);
+        error =
+            add_secrets(arena, key, arena_strndup(arena, text, length), is_array, &list);
         text += length + (text[length] != '\0');
     }
     if (!error)

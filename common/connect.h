@@ -24,8 +24,8 @@ struct connect_pool {
 /* Through database.pooler_url if there is one, else to database.url. */
 struct pg *connect_pg(const struct options *options, const struct connect_pool *pool);
 
-/* For libpq's blocking calls of short-lived processes: what connect_pg() gives besides the
- * URL (TLS, which of several hosts) as libpq's defaults in the environment. */
+/* For libpq's blocking calls of short-lived processes: what connect_pg() gives besides
+ * the URL (TLS, which of several hosts) as libpq's defaults in the environment. */
 void connect_pg_defaults(const struct options *options);
 
 /*

@@ -145,15 +145,15 @@ struct options {
     } limits;
     struct {
         char *url; /* DATABASE_URL; "" = embedded. A secret: it holds the password */
-        char *pooler_url;  /* DATABASE_POOLER_URL */
-        char *migrate_url; /* "" = url */
-        char *pool_mode;   /* DATABASE_POOL_MODE: "session" or "transaction" */
-        char *ssl_mode;    /* DB_SSL_MODE */
+        char *pooler_url;          /* DATABASE_POOLER_URL */
+        char *migrate_url;         /* "" = url */
+        char *pool_mode;           /* DATABASE_POOL_MODE: "session" or "transaction" */
+        char *ssl_mode;            /* DB_SSL_MODE */
         char *ssl_root_cert;       /* "" = libpq's own */
         struct conf_list replicas; /* DATABASE_REPLICAS; secrets, as url */
         uint64_t max_lag;          /* a replica further behind is not read from, 10 s */
         uint64_t probe_interval;   /* how often each server is asked, 250 ms */
-        bool prepared;     /* false for transaction poolers */
+        bool prepared;             /* false for transaction poolers */
         int64_t pool_size, max_overflow; /* per HTTP worker: 5, 10 */
         int64_t pipelines;               /* of pool_size */
         uint64_t pool_timeout;           /* 20 s: wait for a connection */

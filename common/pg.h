@@ -40,7 +40,7 @@ struct board_slot;
 struct buf;
 
 struct pg_options {
-    const char *url; /* postgresql://... or key=value form */
+    const char *url;                      /* postgresql://... or key=value form */
     const char *ssl_mode, *ssl_root_cert; /* where the URL does not say; may be NULL */
     const char *option; /* where the URL stands, for messages; NULL: database.url */
     int size, overflow;
@@ -49,7 +49,7 @@ struct pg_options {
     uint64_t acquire_timeout_ms, recycle_ms, connect_timeout_ms, statement_timeout_ms,
         ping_after_ms;
     const char *application_name;
-    struct board_slot *slot; /* counters; NULL is fine */
+    struct board_slot *slot;  /* counters; NULL is fine */
     struct scoreboard *board; /* where servers have their places; NULL is fine */
     /* URLs of the replicas that pg_read() may use; copied. Each has a pool as large. */
     const char *const *replicas;

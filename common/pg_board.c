@@ -4,8 +4,8 @@
  * A server is known by its address, so that its counters are its own whatever else a
  * reload adds or removes.
  */
-#include "common/pg_internal.h"
 #include "common/clock.h"
+#include "common/pg_internal.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -50,11 +50,10 @@ void pg_server_name(const char *url, char *ret, size_t room)
         const char *host = part(hosts, i, &host_length);
         const char *port = part(ports, i, &port_length);
 
-        used += (size_t)snprintf(ret + used, room - used, "%s%.*s:%.*s", i ? "," : "",
-                                 host_length ? host_length : 9,
-                                 host_length ? host : "localhost",
-                                 port_length ? port_length : 4,
-                                 port_length ? port : "5432");
+        used += (size_t)snprintf(
+            ret + used, room - used, "%s%.*s:%.*s", i ? "," : "",
+            host_length ? host_length : 9, host_length ? host : "localhost",
+            port_length ? port_length : 4, port_length ? port : "5432");
     }
     PQconninfoFree(info);
 }

@@ -73,8 +73,8 @@ struct pg {
     unsigned first_host;             /* of a URL with several: where an attempt starts */
 
     char name[BOARD_SERVER_NAME]; /* "10.0.0.2:5432", for people */
-    struct pg_route *route; /* of a primary with replicas */
-    struct pg *primary;     /* of a replica */
+    struct pg_route *route;       /* of a primary with replicas */
+    struct pg *primary;           /* of a replica */
     struct pg_health health;
     struct board_server *board; /* our line in the scoreboard; NULL: none */
     int board_place;            /* where its counters are; -1: nowhere */
@@ -90,11 +90,11 @@ struct pg_connection {
     struct pg_connection *next; /* idle list */
     struct pg_connection *all_next, *all_previous;
     unsigned epoch;
-    uint64_t position; /* what the statement that ran last was asked for; or UNKNOWN */
-    struct pg_pipe *pipe;       /* whose it is; NULL: one task's at a time */
-    struct task *waiter;        /* parked until the socket says more */
-    PGresult *result;           /* of the statement that ran last */
-    uint64_t *prepared;         /* bit per query id */
+    uint64_t position;    /* what the statement that ran last was asked for; or UNKNOWN */
+    struct pg_pipe *pipe; /* whose it is; NULL: one task's at a time */
+    struct task *waiter;  /* parked until the socket says more */
+    PGresult *result;     /* of the statement that ran last */
+    uint64_t *prepared;   /* bit per query id */
     uint64_t opened_at, idle_since, connect_began;
     bool is_idle, is_connecting, is_lent;
     bool is_shut;    /* has left the pool; the object waits for its lease to end */

@@ -58,8 +58,7 @@ void pg_log_add(struct pg_log *log, uint64_t at_ms, uint64_t position)
         return;
     }
     if (log->count == PG_SAMPLES)
-        memmove(log->samples, log->samples + 1,
-                --log->count * sizeof(log->samples[0]));
+        memmove(log->samples, log->samples + 1, --log->count * sizeof(log->samples[0]));
     log->samples[log->count++] = sample;
 }
 

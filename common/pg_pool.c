@@ -236,8 +236,7 @@ bool pg_is_usable(const struct pg *pg)
 
 int pg_load(const struct pg *pg)
 {
-    return pg->open - pg->idle + pg->waiting +
-           (pg->pipes ? pg_pipes_load(pg->pipes) : 0);
+    return pg->open - pg->idle + pg->waiting + (pg->pipes ? pg_pipes_load(pg->pipes) : 0);
 }
 
 /* The one used last that still lives, or NULL. */

@@ -94,8 +94,8 @@ static int run_alone(struct pg *pg, const struct query *query,
     if (ret_position)
         *ret_position = connection->position;
     /* Once more on another one, if doing it twice is impossible or harmless. */
-    *ret_may_repeat = connection->is_lost &&
-                      (connection->was_unsent || query->route == QUERY_REPLICA);
+    *ret_may_repeat =
+        connection->is_lost && (connection->was_unsent || query->route == QUERY_REPLICA);
     if (connection->is_lost)
         pg->reconnects++;
     pg_release(lease);

@@ -194,7 +194,8 @@ static void put_defaults(struct parameter_list *list, const struct pg *pg)
     };
 
     for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++) {
-        if (defaults[i].value && defaults[i].value[0] && !pg_option(pg, defaults[i].keyword))
+        if (defaults[i].value && defaults[i].value[0] &&
+            !pg_option(pg, defaults[i].keyword))
             put(list, defaults[i].keyword, defaults[i].value);
     }
     put(list, "client_encoding", "UTF8");

@@ -190,8 +190,8 @@ void pg_route_init(struct pg *pg)
     const struct pg_options *options = &pg->options;
     struct pg_route *route = calloc(1, sizeof(*route));
 
-    if (!route || !(route->replicas = calloc(options->replica_count,
-                                             sizeof(struct pg *))))
+    if (!route ||
+        !(route->replicas = calloc(options->replica_count, sizeof(struct pg *))))
         fatal("out of memory");
     pg->route = route;
     for (size_t i = 0; i < options->replica_count; i++)

@@ -64,10 +64,10 @@ enum board_restart {
 #define BOARD_SERVER_NAME 160
 enum board_server_role { BOARD_SERVER_NONE, BOARD_SERVER_PRIMARY, BOARD_SERVER_REPLICA };
 enum board_server_state {
-    BOARD_SERVER_UNKNOWN,  /* not asked yet */
+    BOARD_SERVER_UNKNOWN, /* not asked yet */
     BOARD_SERVER_UP,
-    BOARD_SERVER_BEHIND,   /* a replica beyond max_lag */
-    BOARD_SERVER_PROMOTED, /* a replica that takes writes now */
+    BOARD_SERVER_BEHIND,    /* a replica beyond max_lag */
+    BOARD_SERVER_PROMOTED,  /* a replica that takes writes now */
     BOARD_SERVER_READ_ONLY, /* a primary that takes none */
     BOARD_SERVER_DOWN,
 };

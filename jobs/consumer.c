@@ -439,8 +439,8 @@ static bool open_services(struct consumer *c)
     services->cache_redis = jobs_cache_redis(options, "forkmark-consumer");
     if (!services->redis || !services->cache_redis)
         return false;
-    services->pg = jobs_pg(options, PG_CONNECTIONS, PG_OVERFLOW, "forkmark consumer",
-                           c->context);
+    services->pg =
+        jobs_pg(options, PG_CONNECTIONS, PG_OVERFLOW, "forkmark consumer", c->context);
     services->cache = cache_new(services->cache_redis, options->redis.prefix);
     services->fetcher = fetcher_new(options);
     return services->pg && services->cache && services->fetcher;

@@ -8,8 +8,8 @@
  *   jobs     looks into the queues, works them off      jobs/cli.c, work.c
  *   version  which program this is                      here
  */
-#include "common/connect.h"
 #include "common/buf.h"
+#include "common/connect.h"
 #include "common/log.h"
 #include "jobs/cli.h"
 #include "jobs/functions/exec.h"

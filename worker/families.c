@@ -41,8 +41,8 @@ static void remember(int32_t user_id, const char *family_id, bool is_good)
 }
 
 /*
- * A replica's "no" is worth nothing: it may have lost its link, and its user all sessions.
- * 1, 0, or a negative errno.
+ * A replica's "no" is worth nothing: it may have lost its link, and its user all
+ * sessions. 1, 0, or a negative errno.
  */
 static int ask(struct pg *pg, const struct pg_reader *reader, int32_t user_id,
                const char *family_id)

@@ -176,8 +176,8 @@ static int ask(struct redis *redis, const char *const *keys, int key_count,
     }
     if (key_count >= 3 && *gate.settled_us)
         args[count++] = gate.settled_us;
-    int rc = redis_run_script(redis, &gate.script, &reply, key_count, keys, count, args,
-                              NULL);
+    int rc =
+        redis_run_script(redis, &gate.script, &reply, key_count, keys, count, args, NULL);
     return rc < 0 ? rc : read_answer(reply, limit, ret);
 }
 

@@ -17,8 +17,8 @@
 enum gate_token { GATE_REVOKED = -1, GATE_UNKNOWN, GATE_GOOD };
 
 struct gate_answer {
-    enum gate_token token;  /* GATE_UNKNOWN: PostgreSQL knows */
-    const char *generation; /* of the user, in the task's arena; NULL: nobody */
+    enum gate_token token;   /* GATE_UNKNOWN: PostgreSQL knows */
+    const char *generation;  /* of the user, in the task's arena; NULL: nobody */
     struct pg_reader reader; /* how fresh a server this user needs */
     /* The window nearest to its end; NULL: the route is not limited. */
     const struct limit_window *window;

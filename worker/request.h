@@ -71,9 +71,9 @@ struct request {
 
     /* Set by access.c before the handler runs, if the route asks for a token. */
     struct token token;
-    int32_t user_id;        /* 0: nobody */
-    const char *generation; /* the user's cache generation, read in the same round trip;
-                               NULL: no Redis */
+    int32_t user_id;         /* 0: nobody */
+    const char *generation;  /* the user's cache generation, read in the same round trip;
+                                NULL: no Redis */
     struct pg_reader reader; /* for pg_read(): where this user's own writes are */
 
     /* Set by limits.c; the reply's X-RateLimit headers. */

@@ -108,7 +108,8 @@ static int run_whole_list(struct request *req, const struct list_query *query,
         *ret_total = pg_get_int(ret, 0, COLUMN_TOTAL);
         return 0;
     }
-    rc = pg_read(pg, &req->reader, &sql_bookmark_total, PG_ARGS(pg_int(req->user_id)), &total);
+    rc = pg_read(pg, &req->reader, &sql_bookmark_total, PG_ARGS(pg_int(req->user_id)),
+                 &total);
     if (rc == 0)
         *ret_total = pg_get_int(&total, 0, 0);
     return rc;
@@ -124,10 +125,10 @@ static int run_list(struct request *req, const struct list_query *query,
     int64_t offset = (query->page - 1) * query->per_page;
     const char *pattern = query->search ? form_like(req->arena, query->search) : NULL;
     int rc = pg_read(req->server->pg, &req->reader, &sql_bookmark_list_filtered,
-                    PG_ARGS(pg_int(req->user_id), pg_int(query->per_page), pg_int(offset),
-                            pg_text(pattern), pg_text(query->category),
-                            pg_bool(query->or_none)),
-                    ret);
+                     PG_ARGS(pg_int(req->user_id), pg_int(query->per_page),
+                             pg_int(offset), pg_text(pattern), pg_text(query->category),
+                             pg_bool(query->or_none)),
+                     ret);
     if (rc == 0)
         *ret_total = pg_get_int(ret, 0, COLUMN_TOTAL);
     return rc;

@@ -249,9 +249,9 @@ enum http_status bookmark_check_duplicate(struct request *req)
         return reply_text(req, HTTP_BAD_REQUEST, form.problem, strlen(form.problem));
 
     int rc = pg_read(req->server->pg, &req->reader, &sql_bookmark_find_similar,
-                    PG_ARGS(pg_int(req->user_id), pg_text(form.url),
-                            pg_text(form.url_norm), pg_text(form.page_key)),
-                    &rows);
+                     PG_ARGS(pg_int(req->user_id), pg_text(form.url),
+                             pg_text(form.url_norm), pg_text(form.page_key)),
+                     &rows);
     if (rc < 0)
         return reply_failure(req, rc);
 

@@ -67,8 +67,8 @@ enum http_status bookmark_stats(struct request *req)
     if (cached)
         return reply_text(req, HTTP_OK, cached, length);
 
-    int rc = pg_read(req->server->pg, &req->reader, &sql_bookmark_stats, PG_ARGS(pg_int(req->user_id)),
-                    &rows);
+    int rc = pg_read(req->server->pg, &req->reader, &sql_bookmark_stats,
+                     PG_ARGS(pg_int(req->user_id)), &rows);
     if (rc < 0)
         return reply_failure(req, rc);
 

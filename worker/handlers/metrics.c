@@ -340,8 +340,8 @@ static const struct {
       COUNTER(server_queries) },
     { "database_server_waits_total", "Times a connection to it had to be waited for.",
       COUNTER(server_waits) },
-    { "database_server_retries_total", "Reads that failed there and were asked elsewhere.",
-      COUNTER(server_retries) },
+    { "database_server_retries_total",
+      "Reads that failed there and were asked elsewhere.", COUNTER(server_retries) },
 };
 
 static void add_servers(struct page *page)

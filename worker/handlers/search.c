@@ -65,9 +65,9 @@ enum http_status search_text(struct request *req)
 
     int rc =
         pg_read(req->server->pg, &req->reader, &sql_search_text,
-               PG_ARGS(pg_int(req->user_id), pg_text(query),
-                       pg_text(form_like(req->arena, query)), pg_int(read_limit(req))),
-               &rows);
+                PG_ARGS(pg_int(req->user_id), pg_text(query),
+                        pg_text(form_like(req->arena, query)), pg_int(read_limit(req))),
+                &rows);
     if (rc < 0) {
         log_warn("search failed: error %d", rc);
         reply_header(req, "Retry-After", "5");

@@ -110,6 +110,37 @@ static void a_disabled_cache_neither_gives_nor_takes(void **state)
     run_task(put_and_miss);
 }
 
+static void write_while_away(void *arg)
+{
+    size_t length;
+
+    (void)arg;
+    const char *before = cache_generation(cache, 13);
+    cache_put(cache, 13, before, "x", "old", 3, 60);
+    kill(server.pid, SIGSTOP);
+    cache_invalidate(cache, 13, 500);
+    cache_invalidate(cache, 13, 400);
+    kill(server.pid, SIGCONT);
+    const char *after = before;
+    for (int i = 0; i < 100 && (!after || strcmp(after, before) == 0); i++) {
+        task_sleep(50);
+        after = cache_generation(cache, 13);
+    }
+    assert_true(strcmp(after, before) > 0);
+    assert_null(cache_get(cache, 13, after, "x", &length));
+    redisReply *reply;
+    assert_int_equal(redis_call(redis, &reply, "GET t:{u13}:gen"), 0);
+    assert_string_equal(reply->str + 17, "500");
+    task_sleep(500); /* it is told once */
+    assert_string_equal(cache_generation(cache, 13), after);
+}
+
+static void what_redis_missed_it_is_told_later(void **state)
+{
+    (void)state;
+    run_task(write_while_away);
+}
+
 static void live_without(void *arg)
 {
     size_t length;
@@ -151,6 +182,7 @@ int main(void)
         cmocka_unit_test(what_is_put_is_got),
         cmocka_unit_test(a_write_puts_the_old_out_of_reach),
         cmocka_unit_test(a_disabled_cache_neither_gives_nor_takes),
+        cmocka_unit_test(what_redis_missed_it_is_told_later),
         cmocka_unit_test(without_redis_everything_is_a_miss),
     };
 

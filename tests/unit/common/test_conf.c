@@ -334,9 +334,11 @@ static void expect_errors(const char *text, struct conf_input input, const char 
     struct buf errors = BUF_HEAP, all = BUF_HEAP;
 
     assert_null(load(text, input, &errors));
-    /* FILE at a line's start stands for the file's path. */
+    /* "FILE:" stands for the file's path. */
     for (const char *c = expected; *c; c++) {
-        if ((c == expected || c[-1] == '\n') && strncmp(c, "FILE", 4) == 0) {
+        bool is_word = c == expected || c[-1] == '\n' || c[-1] == ' ';
+
+        if (is_word && strncmp(c, "FILE:", 5) == 0) {
             buf_adds(&all, file_path);
             c += 3;
         } else {
@@ -410,6 +412,13 @@ static void errors_of_files(void **state)
           "FILE:2: `database.url` must look like "
           "postgresql://user:password@host:port/database, with %XX for special "
           "characters\n" },
+        { "database: {\n url = \"host=a\";\n primary = \"host=b\";\n};\n",
+          "FILE:3: `database.url` is set already at FILE:2, perhaps by its other "
+          "name\n" },
+        { "database: {\n replicas = [ \"postgres://a\", \"postgres://u:pw@[::1\" "
+          "];\n};\n",
+          "FILE:2: `database.replicas` must hold URLs such as "
+          "postgresql://user:password@host:port/database\n" },
         { "database: {\n migrate_url = \"u:pw h\";\n};\n",
           "FILE:2: `database.migrate_url` must look like "
           "postgresql://user:password@host:port/database, with %XX for special "
@@ -888,6 +897,58 @@ static void set_later(void **state)
     options_free(o);
 }
 
+static void replicas(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t count;
+        const char *last;
+    } rows[] = {
+        { "", 0, NULL },
+        { "postgresql://a/d", 1, "postgresql://a/d" },
+        { "postgresql://a/d postgresql://b/d", 2, "postgresql://b/d" },
+        { "postgresql://a/d,postgresql://b/d", 2, "postgresql://b/d" },
+        { " postgresql://a/d,  postgres://b/d\n", 2, "postgres://b/d" },
+        /* The hosts of one URL. */
+        { "postgresql://a:1,b:2/d", 1, "postgresql://a:1,b:2/d" },
+        { "postgresql://a:1,b:2/d,postgresql://c/d", 2, "postgresql://c/d" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char variable[200];
+        char *variables[] = { variable, NULL };
+
+        snprintf(variable, sizeof(variable), "DATABASE_REPLICAS=%s", rows[i].text);
+        struct options *o = load_good(NULL, (struct conf_input){ .environ = variables });
+        assert_int_equal(o->database.replicas.count, rows[i].count);
+        if (rows[i].count > 0)
+            assert_string_equal(o->database.replicas.items[rows[i].count - 1],
+                                rows[i].last);
+        options_free(o);
+    }
+
+    /* An array's items are as they stand, and nobody is shown the passwords in them. */
+    struct options *o =
+        load_good("database: { primary = \"host=p dbname=d\";\n"
+                  "replicas = [ \"host=a password='x y'\", \"host=b\" ]; };\n",
+                  (struct conf_input){ .environ = NULL });
+    struct buf shown = BUF_HEAP;
+    options_show(o, conf_find("database.replicas"), &shown);
+    assert_string_equal(buf_text(&shown), "[ (set), (set) ]");
+    assert_string_equal(o->database.replicas.items[0], "host=a password='x y'");
+    assert_string_equal(o->database.url, "host=p dbname=d");
+    struct options *other =
+        load_good("database: { url = \"host=p dbname=d\";\n"
+                  "replicas = [ \"host=a password='x z'\", \"host=b\" ]; };\n",
+                  (struct conf_input){ .environ = NULL });
+    assert_false(options_equal(o, other, conf_find("database.replicas")));
+    assert_true(options_equal(o, other, conf_find("database.primary")));
+    buf_done(&shown);
+    options_free(other);
+    options_free(o);
+}
+
 static void poolers(void **state)
 {
     char *variables[] = { "DATABASE_POOL_MODE=transaction", NULL };
@@ -1013,6 +1074,7 @@ int main(void)
         cmocka_unit_test(functions),
         cmocka_unit_test(errors_of_functions),
         cmocka_unit_test(set_later),
+        cmocka_unit_test(replicas),
         cmocka_unit_test(poolers),
         cmocka_unit_test(cpus),
         cmocka_unit_test(control_groups),

@@ -2,6 +2,7 @@
  * test_gate.c - the gate's script against a real Redis: revocation, generation,
  * sliding windows.
  */
+#include "common/arena.h"
 #include "common/cache.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -129,6 +130,99 @@ static void the_generation_is_the_caches(void **state)
 {
     (void)state;
     run_task(share_generation);
+}
+
+/* ---- reading one's own writes ---- */
+
+#define SETTLED_MS 1000
+
+static struct pg_reader reader_of(const struct token *token)
+{
+    struct gate_answer answer;
+
+    assert_int_equal(gate_ask_user(redis, token, &unlimited, &list, &answer), 0);
+    assert_int_equal(strlen(answer.generation), 16);
+    return answer.reader;
+}
+
+static void follow_positions(void *arg)
+{
+    struct token token = token_of(9, "f9");
+    struct cache *cache = cache_new(redis, "t:");
+    struct pg_reader reader;
+
+    (void)arg;
+    gate_init("t:", SETTLED_MS);
+    /* Nobody knows of this user: perhaps the key was evicted a moment ago. */
+    assert_int_equal(reader_of(&token).freshness, PG_FRESH_PRIMARY);
+    cache_invalidate(cache, 9, 5033165232);
+    reader = reader_of(&token);
+    assert_int_equal(reader.freshness, PG_FRESH_AT);
+    assert_true(reader.position == 5033165232);
+    /* Two writes whose ways to Redis crossed: both are to be seen. */
+    cache_invalidate(cache, 9, 999999999);
+    assert_true(reader_of(&token).position == 5033165232);
+    cache_invalidate(cache, 9, UINT64_C(18000000000000000001));
+    assert_true(reader_of(&token).position == UINT64_C(18000000000000000001));
+    cache_invalidate(cache, 9, UINT64_C(18000000000000000000));
+    assert_true(reader_of(&token).position == UINT64_C(18000000000000000001));
+    /* Written by one who keeps no positions, or who was not told it. */
+    cache_invalidate(cache, 9, 0);
+    assert_int_equal(reader_of(&token).freshness, PG_FRESH_PRIMARY);
+    cache_invalidate(cache, 9, 5033165233);
+    assert_true(reader_of(&token).position == 5033165233);
+    cache_invalidate(cache, 9, UINT64_MAX);
+    assert_int_equal(reader_of(&token).freshness, PG_FRESH_PRIMARY);
+    cache_invalidate(cache, 9, 5033165234);
+    cache_note_write(cache, 9, 0); /* nothing to note */
+    assert_true(reader_of(&token).position == 5033165234);
+    /* By then all replicas in use have it. */
+    task_sleep(SETTLED_MS + 50);
+    assert_int_equal(reader_of(&token).freshness, PG_FRESH_ANY);
+    cache_note_write(cache, 9, 5033165235);
+    assert_true(reader_of(&token).position == 5033165235);
+
+    /* Who has no replicas is not troubled by what others keep. */
+    gate_init("t:", 0);
+    assert_string_equal(cache_generation(cache, 9),
+                        arena_strndup(task_arena(), cache_generation(cache, 9), 16));
+    reader_of(&token);
+    cache_free(cache);
+}
+
+static void a_write_is_found_on_the_replicas_that_have_it(void **state)
+{
+    (void)state;
+    run_task(follow_positions);
+}
+
+static void follow_with_limits(void *arg)
+{
+    struct limit limit;
+    struct token token = token_of(10, "f10");
+    struct cache *cache = cache_new(redis, "t:");
+    struct gate_answer answer;
+
+    (void)arg;
+    assert_true(limit_parse("5/1m", &limit));
+    gate_init("t:", SETTLED_MS);
+    cache_invalidate(cache, 10, 77);
+    assert_int_equal(gate_ask_user(redis, &token, &limit, &list, &answer), 0);
+    assert_int_equal(answer.reader.freshness, PG_FRESH_AT);
+    assert_int_equal(answer.reader.position, 77);
+    assert_non_null(answer.window);
+    assert_int_equal(answer.left, 4);
+    /* An address has no writes. */
+    assert_int_equal(gate_ask_address(redis, "192.0.2.7", &limit, &list, &answer), 0);
+    assert_int_equal(answer.left, 4);
+    gate_init("t:", 0);
+    cache_free(cache);
+}
+
+static void positions_and_limits_go_together(void **state)
+{
+    (void)state;
+    run_task(follow_with_limits);
 }
 
 /* ---- limits ---- */
@@ -297,6 +391,8 @@ int main(void)
         cmocka_unit_test(revoked_is_stronger_than_good),
         cmocka_unit_test(marks_end_with_their_token),
         cmocka_unit_test(the_generation_is_the_caches),
+        cmocka_unit_test(a_write_is_found_on_the_replicas_that_have_it),
+        cmocka_unit_test(positions_and_limits_go_together),
         cmocka_unit_test(each_counts_for_itself),
         cmocka_unit_test(the_window_slides),
         cmocka_unit_test(who_waits_as_told_passes),
