@@ -1,29 +1,13 @@
 """The primary is lost, moves, or turns read-only: reads go on, writes say so and come back."""
 
-import os
-import signal
 import time
 
 from pages import article
+from primary import none_half_done
 from replica_load import Reader, Writer, queries, servers, wait_for_state
 from services import wait_until
 
 NO_CACHE = "cache: { enabled = false; };"
-
-
-def none_half_done(stack, writers):
-    """Every link that was answered is there once, and each row has its outbox row and event."""
-    saved = [url for writer in writers for url in writer.saved]
-    rows = dict(stack.sql("SELECT url, id FROM saved_content"))
-    missing = [url for url in saved if url not in rows]
-    assert not missing, f"{len(missing)} of {len(saved)} answered writes are gone: {missing[:3]}"
-    without = stack.sql(
-        "SELECT count(*) FROM saved_content s WHERE NOT EXISTS (SELECT 1 FROM outbox o "
-        "WHERE o.bookmark_id = s.id) AND scrape_status = 'PENDING'")
-    assert without == [(0,)], "rows without their job"
-    events = stack.sql("SELECT count(*) FROM saved_content s WHERE NOT EXISTS (SELECT 1 FROM "
-                       "bookmark_events e WHERE e.bookmark_id = s.id AND e.type = 'bookmark.domain.created')")
-    assert events == [(0,)], "rows without their event"
 
 
 def test_reads_go_on_without_the_primary_and_writes_say_503(make_cluster, make_replicated, pages):
@@ -110,62 +94,3 @@ def test_a_promoted_replica_takes_the_writes(make_cluster, make_replicated):
     wait_until(lambda: client.get("/health/readiness").json()["status"] == "ready", 20, "all is well")
     assert client.get("/api/bookmarks").json()["total"] == heir.ask(
         "SELECT count(*) FROM saved_content", stack.database)
-
-
-def test_a_primary_that_turns_read_only_is_left(make_cluster, make_replicated):
-    """No connection breaks: the server says 25006, and the other host takes writes."""
-    cluster = make_cluster(1)
-    old, heir = cluster.primary, cluster.replicas[0]
-    cluster.hosts = [old, heir]
-    stack = make_replicated(cluster, more=NO_CACHE, consumers=0, jobs="scheduler = false;")
-    client = stack.client().sign_up()
-    client.save("http://example.invalid/a")
-    wait_for_state(stack, heir, "up")
-    cluster.caught_up()
-    old.ask("ALTER SYSTEM SET default_transaction_read_only = on")
-    old.ask("SELECT pg_reload_conf()")
-    heir.promote()
-    cluster.primary = heir
-
-    def is_saved():
-        answer = client.post("/api/bookmarks", json={"url": "http://example.invalid/b"})
-        assert answer.status_code in (201, 503), answer.text
-        assert answer.status_code == 201 or answer.headers["Retry-After"]
-        return answer.status_code == 201
-    wait_until(is_saved, 20, "writes find the other host")
-    assert heir.ask("SELECT count(*) FROM saved_content", stack.database) == 2
-    assert client.get("/api/bookmarks").json()["total"] == 2
-
-
-def test_a_primary_that_is_silent_is_given_up(make_cluster, make_replicated):
-    """Its connections stay open, and nothing comes: a machine that hangs."""
-    cluster = make_cluster(1)
-    stack = make_replicated(cluster, more=NO_CACHE, database_more="max_lag = 1;", consumers=0,
-                            jobs="scheduler = false;", workers=1)
-    client = stack.client().sign_up()
-    client.save("http://example.invalid/a")
-    wait_for_state(stack, cluster.replicas[0], "up")
-    pids = cluster.pids(cluster.primary)
-    for pid in pids:
-        signal_to(pid, signal.SIGSTOP)
-    try:
-        wait_for_state(stack, cluster.primary, "down")
-        began = time.monotonic()
-        assert client.get("/api/bookmarks").json()["total"] == 1
-        saved = client.post("/api/bookmarks", json={"url": "http://example.invalid/b"})
-        assert saved.status_code == 503 and saved.headers["Retry-After"]
-        assert client.get("/health/readiness").json()["status"] == "degraded"
-        assert time.monotonic() - began < 40
-    finally:
-        for pid in pids:
-            signal_to(pid, signal.SIGCONT)
-    wait_for_state(stack, cluster.primary, "up")
-    wait_until(lambda: client.post("/api/bookmarks", json={"url": "http://example.invalid/b"}).status_code
-               in (200, 201), 20, "writes go on")
-
-
-def signal_to(pid, number):
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
