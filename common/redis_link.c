@@ -55,13 +55,16 @@ static int enter(struct redis_try *try, const struct redis_address *address)
     memcpy(link->peer.port, address->port, sizeof(link->peer.port));
     int rc = redis_talk_open(try->talk, address);
     if (rc == 0)
-        rc = redis_talk_log_in(try->talk, &(struct redis_login){
-                                              .user = address->user,
-                                              .password = address->password,
-                                              .client_name = settings->client_name,
-                                              .db = address->db,
-                                              .needs_master = settings->needs_master,
-                                          });
+        rc = redis_talk_log_in(try->talk,
+                               &(struct redis_login){
+                                   .user = address->user,
+                                   .password = address->password,
+                                   .client_name = settings->client_name,
+                                   .db = address->db,
+                                   .needs_master = settings->needs_master,
+                                   .options = "user and password in redis.url, or "
+                                              "redis.user and redis.password",
+                               });
     if (rc < 0 && settings->sentinels)
         redis_sentinels_doubt(settings->sentinels);
     return rc;

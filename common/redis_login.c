@@ -58,16 +58,14 @@ static size_t write_steps(const struct redis_login *login, struct buf *out,
 
 /* ---- refusals ---- */
 
-#define CREDENTIALS "see user and password in redis.url, or redis.user and redis.password"
-
-/* What an answer that begins so means here. The rest may be gone in a moment. */
+/* What an answer that begins so means here; NULL: see the options of user and password.
+ * Any other may be gone in a moment. */
 static const struct {
     const char *step, *begins, *means;
 } meanings[] = {
-    { NULL, "NOAUTH",
-      "the server asks for a password and none is configured: " CREDENTIALS },
-    { "AUTH", "WRONGPASS", CREDENTIALS },
-    { "AUTH", "ERR invalid password", CREDENTIALS },
+    { NULL, "NOAUTH", NULL },
+    { "AUTH", "WRONGPASS", NULL },
+    { "AUTH", "ERR invalid password", NULL },
     { "AUTH", "ERR AUTH <password> called without any password",
       "the server has no password for its default user: leave it out, or name a user" },
     { "AUTH", "ERR Client sent AUTH, but no password is set",
@@ -80,14 +78,21 @@ static const struct {
     { NULL, "NOPERM", "see the user's rights on the server (ACL SETUSER)" },
 };
 
-static int refused(struct redis_talk *talk, const struct step *step, const char *answer)
+static int refused(struct redis_talk *talk, const struct redis_login *login,
+                   const struct step *step, const char *answer)
 {
     for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++) {
         if ((meanings[i].step && strcmp(meanings[i].step, step->name) != 0) ||
             strncmp(answer, meanings[i].begins, strlen(meanings[i].begins)) != 0)
             continue;
-        snprintf(talk->error, sizeof(talk->error), "%s refused: %.150s; %s", step->name,
-                 answer, meanings[i].means);
+        if (strcmp(meanings[i].begins, "NOAUTH") == 0)
+            snprintf(talk->error, sizeof(talk->error),
+                     "the server asks for a password and none is configured: see %s",
+                     login->options);
+        else
+            snprintf(talk->error, sizeof(talk->error), "%s refused: %.150s; %s%s",
+                     step->name, answer, meanings[i].means ? meanings[i].means : "see ",
+                     meanings[i].means ? "" : login->options);
         return -EACCES;
     }
     snprintf(talk->error, sizeof(talk->error), "%s refused: %.150s", step->name, answer);
@@ -135,7 +140,8 @@ static int hung_up(struct redis_talk *talk)
     return reason ? -EACCES : -ECONNRESET;
 }
 
-static int read_step(struct redis_talk *talk, const struct step *step, bool is_first)
+static int read_step(struct redis_talk *talk, const struct redis_login *login,
+                     const struct step *step, bool is_first)
 {
     redisReply *reply;
     int rc = redis_talk_reply(talk, &reply);
@@ -153,7 +159,7 @@ static int read_step(struct redis_talk *talk, const struct step *step, bool is_f
     }
     bool is_error = reply->type == REDIS_REPLY_ERROR;
     if (is_error && (!step->may_fail || strncmp(reply->str, "NOAUTH", 6) == 0))
-        rc = refused(talk, step, reply->str);
+        rc = refused(talk, login, step, reply->str);
     else if (!is_error && step->is_role)
         rc = judge_role(talk, reply);
     freeReplyObject(reply);
@@ -168,6 +174,6 @@ int redis_talk_log_in(struct redis_talk *talk, const struct redis_login *login)
     int rc = redis_talk_send(talk, &out);
 
     for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = read_step(talk, &steps[i], i == 0);
+        rc = read_step(talk, login, &steps[i], i == 0);
     return rc;
 }

@@ -24,7 +24,7 @@
 
 #define TABLE_SIZE    1024 /* a power of two; chains stay short to 10,000 channels */
 #define PING_AFTER_MS 5000
-#define ANSWER_MS     5000
+#define ANSWER_MS     2000
 #define ASK_AT_ONCE   500 /* channels in one SUBSCRIBE */
 
 struct redis_subscription {

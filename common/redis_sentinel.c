@@ -55,9 +55,13 @@ static struct redis_sentinels *all;
 
 static int log_in(struct redis_talk *talk, const struct redis_address *sentinel)
 {
-    return redis_talk_log_in(talk, &(struct redis_login){ .user = sentinel->user,
-                                                          .password = sentinel->password,
-                                                          .client_name = "" });
+    return redis_talk_log_in(
+        talk,
+        &(struct redis_login){
+            .user = sentinel->user,
+            .password = sentinel->password,
+            .client_name = "",
+            .options = "redis.queue.sentinel_user and redis.queue.sentinel_password" });
 }
 
 /* [host, port], or nil for a name it does not know. */
@@ -114,12 +118,14 @@ static void set_place(const struct redis_sentinels *s, struct redis_address *add
     snprintf(address->port, sizeof(address->port), "%s", s->known.port);
 }
 
-/* "a:26379: Connection refused; b:26379: ..." */
+/* "a:26379: Connection refused; b:26379: ..."; what another one has said is not repeated. */
 static void add_reason(struct buf *reasons, const struct redis_address *sentinel,
                        const char *reason)
 {
     char place[320];
 
+    if (strstr(buf_text(reasons), reason))
+        return;
     redis_address_show(sentinel, place, sizeof(place));
     buf_addf(reasons, "%s%s: %s", reasons->length > 0 ? "; " : "", place, reason);
 }

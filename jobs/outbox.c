@@ -27,14 +27,6 @@ const char *outbox_bookmark_job_id(int32_t bookmark_id)
     return arena_printf(task_arena(), PROCESS_PREFIX "%d_%s", bookmark_id, hex);
 }
 
-const char *outbox_embedding_job_id(void)
-{
-    char *uuid = arena_alloc(task_arena(), UUID_SIZE);
-
-    id_uuid(uuid);
-    return uuid;
-}
-
 int outbox_add_bookmark(struct pg_tx *tx, const char *job_id, int32_t user_id,
                         int32_t bookmark_id, const char *url, const char *queue,
                         const char *request_id)

@@ -20,10 +20,7 @@
 /* "bookmark_process_<id>_<8 hex>" (contract 3.1), in the task's arena. */
 const char *outbox_bookmark_job_id(int32_t bookmark_id);
 
-/* Any other id is J3's, a UUID; in the task's arena. */
-const char *outbox_embedding_job_id(void);
-
-/* J1 or J3, as the id says, for a bookmark, owed from now on. In the caller's
+/* J1, or by any other id (a UUID) J3, for a bookmark, owed from now on. In the caller's
  * transaction. Yields. 0 or pg's error. */
 int outbox_add_bookmark(struct pg_tx *tx, const char *job_id, int32_t user_id,
                         int32_t bookmark_id, const char *url, const char *queue,

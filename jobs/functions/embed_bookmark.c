@@ -90,15 +90,13 @@ static const char *embedding_text(struct arena *arena, const struct bookmark *bo
     return buf_text(&out);
 }
 
-/* Row count 0: there is nothing to do. */
+/* Row count 0, or 1: there is nothing to do. */
 static int start_embedding(struct pipeline *p, struct pg_tx *tx, struct pg_rows *ret)
 {
-    int rc = pipeline_run(p, tx, &sql_pipeline_start_embedding,
-                          PG_ARGS(pg_text(p->job->id)), ret);
+    int rc = pipeline_run(p, tx, &sql_pipeline_start_embedding, NULL, 0, ret);
 
     if (rc == 0)
-        rc = pg_tx_run(tx, &sql_outbox_done,
-                       PG_ARGS(pg_text(p->job->id), pg_int(p->user_id)), NULL);
+        rc = pipeline_keep_promise(p, tx);
     if (rc < 0 || ret->count == 0)
         return rc;
     rc = pipeline_find_run(p, tx, PIPELINE_EMBEDDING);
@@ -219,6 +217,10 @@ enum job_outcome embed_bookmark(struct job_run *job)
     int rc = pg_begin(pg, &tx);
     if (rc == 0)
         rc = start_embedding(&p, tx, &rows);
+    if (rc == 1) {
+        pg_rollback(tx);
+        return JOB_SUCCESS;
+    }
     if (rc == 0)
         rc = pipeline_commit(&p, tx);
     if (rc < 0)

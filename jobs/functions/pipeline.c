@@ -12,6 +12,8 @@
 #include "queries.h"
 #include <assert.h>
 #include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
 #include <string.h>
 
 #define RETRY_DATABASE_S 5
@@ -36,6 +38,70 @@ int pipeline_run(struct pipeline *p, struct pg_tx *tx, const struct query *query
     return pg_tx_run(tx, query, params, count + 2, ret);
 }
 
+int pipeline_keep_promise(struct pipeline *p, struct pg_tx *tx)
+{
+    struct pg_rows rows;
+    int rc = pg_tx_run(tx, &sql_outbox_done,
+                       PG_ARGS(pg_text(p->job->id), pg_int(p->user_id)), &rows);
+
+    if (rc == 0)
+        p->is_first = rows.affected > 0;
+    return rc;
+}
+
+static const char *hash_hex(struct arena *arena, const char *text)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    char *hex = arena_alloc(arena, 33);
+
+    EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL);
+    for (size_t i = 0; i < 16; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    return hex;
+}
+
+/*
+ * The first run that a job of J1 begins is named by the job, and the job of J3 by the
+ * run it goes on with: so each knows its own work again.
+ */
+static const char *run_of_job(const struct pipeline *p)
+{
+    return arena_printf(p->job->arena, "run_%s", hash_hex(p->job->arena, p->job->id));
+}
+
+static const char *embedding_job_of(const struct pipeline *p, const char *run_id)
+{
+    const char *hex = hash_hex(p->job->arena, run_id);
+
+    /* A UUID, as contract 3.1 has it. */
+    return arena_printf(p->job->arena, "%.8s-%.4s-4%.3s-a%.3s-%.12s", hex, hex + 8,
+                        hex + 13, hex + 17, hex + 20);
+}
+
+/* Whether the run's stage ended: 1 well, 0 badly, -ENOENT not yet; or pg's error. */
+static int stage_end(struct pipeline *p, struct pg_tx *tx, const char *run_id,
+                     const char *type)
+{
+    struct pg_rows rows;
+    int rc = pipeline_run(p, tx, &sql_pipeline_stage_end,
+                          (const struct pg_param[]){ pg_text(run_id), pg_text(type) }, 2,
+                          &rows);
+
+    if (rc < 0)
+        return rc;
+    return rows.count == 0 ? -ENOENT : pg_get_bool(&rows, 0, 0);
+}
+
+static int is_done(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage stage,
+                   const char *last_run)
+{
+    if (stage == PIPELINE_SCRAPING)
+        return stage_end(p, tx, run_of_job(p), "bookmark.pipeline.scraping.completed");
+    if (!last_run || strcmp(embedding_job_of(p, last_run), p->job->id) != 0)
+        return -ENOENT;
+    return stage_end(p, tx, last_run, "bookmark.pipeline.analysis.completed");
+}
+
 /*
  * A retry, or a job delivered again, goes on in the run it began: the stage it is in
  * has been started and not ended. A run that is over is left alone.
@@ -49,9 +115,16 @@ int pipeline_find_run(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage 
     int rc = pipeline_run(p, tx, &sql_pipeline_last_run, NULL, 0, &rows);
     if (rc < 0)
         return rc;
-    if (rows.count > 0 &&
-        !pg_get_bool(&rows, 0, stage == PIPELINE_SCRAPING ? SCRAPED : OVER)) {
-        p->run_id = pg_get_text(&rows, 0, RUN_ID);
+    const char *last = rows.count > 0 ? pg_get_text(&rows, 0, RUN_ID) : NULL;
+    if (last && !pg_get_bool(&rows, 0, stage == PIPELINE_SCRAPING ? SCRAPED : OVER)) {
+        p->run_id = last;
+        return 0;
+    }
+    rc = p->is_first ? -ENOENT : is_done(p, tx, stage, last);
+    if (rc == 1 || (rc < 0 && rc != -ENOENT))
+        return rc;
+    if (rc == -ENOENT && stage == PIPELINE_SCRAPING) {
+        p->run_id = run_of_job(p);
         return 0;
     }
     id_hex(hex, sizeof(hex) - 1);
@@ -113,7 +186,7 @@ enum job_outcome pipeline_stop(struct pipeline *p, struct pg_tx *tx, int rc)
 
 int pipeline_owe_embedding(struct pipeline *p, struct pg_tx *tx, const char *url)
 {
-    p->embedding_job = outbox_embedding_job_id();
+    p->embedding_job = embedding_job_of(p, p->run_id);
     return outbox_add_bookmark(tx, p->embedding_job, p->user_id, p->bookmark_id, url,
                                "default", p->job->request_id);
 }

@@ -19,6 +19,7 @@ struct pipeline {
     int32_t user_id, bookmark_id;
     const char *run_id;        /* of all stages' events */
     const char *embedding_job; /* owed by this one; NULL: none */
+    bool is_first;             /* this job has not been here before */
     /* Events of the open transaction, to be told after its commit. */
     const char *messages[PIPELINE_MESSAGES];
     int message_count;
@@ -27,7 +28,14 @@ struct pipeline {
 /* From the job's arguments; no run yet. */
 struct pipeline pipeline_of(struct job_run *job);
 
-/* The run of this bookmark: the one it is in, or a new one. In `tx`. Yields. */
+/* The outbox no longer owes this job. In `tx`. Yields. */
+int pipeline_keep_promise(struct pipeline *p, struct pg_tx *tx);
+/*
+ * Behind it, the run of this bookmark: the one it is in, or a new one. In `tx`. Yields.
+ * 0, a negative error, or 1: this very job has ended this stage well before. That comes
+ * of a Redis that has forgotten the job's end, or never heard of it (a fail-over, a
+ * consumer killed in that moment): nobody is to see the work a second time.
+ */
 enum pipeline_stage { PIPELINE_SCRAPING, PIPELINE_EMBEDDING };
 int pipeline_find_run(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage stage);
 

@@ -22,7 +22,7 @@
 
 /* ---- the start: one transaction ---- */
 
-/* `ret_url` NULL: the bookmark is gone. */
+/* `ret_url` NULL: the bookmark is gone. 1: all is done. */
 static int start(struct pipeline *p, struct pg_tx *tx, const char **ret_url)
 {
     struct buf data = BUF_IN(p->job->arena);
@@ -33,11 +33,10 @@ static int start(struct pipeline *p, struct pg_tx *tx, const char **ret_url)
     int rc = pipeline_run(p, tx, &sql_pipeline_start_scrape, NULL, 0, &rows);
     if (rc < 0 || rows.count == 0)
         return rc;
-    rc = pg_tx_run(tx, &sql_outbox_done, PG_ARGS(pg_text(p->job->id), pg_int(p->user_id)),
-                   NULL);
+    rc = pipeline_keep_promise(p, tx);
     if (rc == 0)
         rc = pipeline_find_run(p, tx, PIPELINE_SCRAPING);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     json_begin_object(&w, NULL);
     json_put_text(&w, "url", pg_get_text(&rows, 0, 0));
@@ -208,6 +207,10 @@ enum job_outcome process_bookmark(struct job_run *job)
     int rc = pg_begin(services->pg, &tx);
     if (rc == 0)
         rc = start(&p, tx, &url);
+    if (rc == 1) {
+        pg_rollback(tx);
+        return JOB_SUCCESS;
+    }
     if (rc == 0)
         rc = pipeline_commit(&p, tx);
     if (rc < 0)

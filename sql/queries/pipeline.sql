@@ -30,6 +30,17 @@ LEFT JOIN bookmark_events e ON e.user_id = $1 AND e.bookmark_id = $2
                            AND e.pipeline_run_id = run.pipeline_run_id
 GROUP BY run.pipeline_run_id;
 
+-- How a run's stage ended, by its last event: well or badly; no row while it has not.
+-- name: pipeline_stage_end
+-- route: primary
+-- params: int user_id, int bookmark_id, text run_id, text type
+-- tenant: user_id
+-- index: idx_bookmark_events_user_bookmark
+SELECT error IS NULL
+FROM bookmark_events
+WHERE user_id = $1 AND bookmark_id = $2 AND pipeline_run_id = $3 AND type = $4
+LIMIT 1;
+
 -- Held until the text is saved: what the page was the last time.
 -- name: pipeline_lock_bookmark
 -- route: primary
@@ -98,16 +109,13 @@ UPDATE saved_content SET scrape_status = 'FAILED'
 WHERE user_id = $1 AND id = $2
 RETURNING title, quality_score;
 
--- No row: it is gone, or another job has done meanwhile what this one was owed for.
 -- name: pipeline_start_embedding
 -- route: primary
--- params: int user_id, int bookmark_id, text job_id
+-- params: int user_id, int bookmark_id
 -- tenant: user_id
 -- index: saved_content_pkey
 UPDATE saved_content SET embedding_status = 'RUNNING'
 WHERE user_id = $1 AND id = $2
-  AND NOT (embedding_status = 'SUCCESS' AND analysis_status = 'SUCCESS'
-           AND EXISTS (SELECT 1 FROM outbox o WHERE o.job_id = $3 AND o.user_id = $1))
 RETURNING url, title, notes, extracted_text;
 
 -- The next stage begins in the same transaction.

@@ -134,6 +134,18 @@ class Sentinels:
                 return False
         return wait_until(is_there, seconds, "another master")
 
+    def restore(self):
+        """Whoever was killed or stopped is back and follows."""
+        for node in [*self.nodes, *self.sentinels]:
+            if node.is_running():
+                node.server.signal(signal.SIGCONT)
+            else:
+                node.start()
+        wait_until(self.is_complete, 60, "all are back")
+        master = self.master()
+        self.wait_for_replicas(master, len(self.nodes) - 1)
+        return master
+
     def kill_master(self):
         old = self.master()
         old.server.end(signal.SIGKILL)

@@ -1,124 +1,93 @@
 """The queue behind sentinels: the master goes, and everything follows the next one."""
 
-import signal
-import threading
-import time
+import subprocess
 
 import pytest
-import requests
-from pages import article
-from sentinel import NAME, Sentinels
+import rq
+from savers import Savers
+from sentinel import Sentinels
 from services import wait_until
-from stack import Stream
-
-JOBS = "outbox_age = 2; sweep_age = 10;"
+from stack import BINARY, Stream, free_port
 
 
-@pytest.fixture
-def make_sentinels(folder):
-    made = []
-
-    def make(**options):
-        made.append(Sentinels(f"{folder}/sentinels-{len(made)}", **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.stop()
+@pytest.fixture(scope="module")
+def all_sentinels(session_folder):
+    made = Sentinels(f"{session_folder}/sentinels")
+    yield made
+    made.stop()
 
 
 @pytest.fixture
-def sentinels(make_sentinels):
-    return make_sentinels()
-
-
-@pytest.fixture
-def redis_server(sentinels):
+def redis_server(all_sentinels):
     """What make_stack starts with."""
-    return sentinels
+    all_sentinels.restore()
+    all_sentinels.connect().flushall()
+    return all_sentinels
 
 
-class Savers:
-    """Clients that save bookmarks, each of another page, until stop()."""
-
-    def __init__(self, stack, pages, count=4):
-        self.pages, self.stopping, self.lock = pages, threading.Event(), threading.Lock()
-        self.saved, self.failures, self.slowest = [], [], 0.0
-        first = stack.client().sign_up()
-        clients = [first] + [stack.client().log_in(first.user["username"]) for _ in range(count - 1)]
-        self.threads = [threading.Thread(target=self.run, args=(number, client), daemon=True)
-                        for number, client in enumerate(clients)]
-        for thread in self.threads:
-            thread.start()
-
-    def run(self, number, client):
-        count = 0
-        while not self.stopping.is_set():
-            count += 1
-            path = f"/{number}-{count}"
-            self.pages.put(path, article(f"Page {number} {count}", "word " * 60))
-            began = time.monotonic()
-            try:
-                answer = client.post("/api/bookmarks", json={"url": self.pages.url(path)})
-                with self.lock:
-                    self.slowest = max(self.slowest, time.monotonic() - began)
-                    if answer.status_code == 201:
-                        self.saved.append((answer.json()["bookmark"]["id"], path))
-                    else:
-                        self.failures.append(answer.text)
-            except requests.RequestException as error:
-                self.failures.append(repr(error))
-            time.sleep(0.05)
-
-    def stop(self):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(40)
-        return self
+def check(stack, *sets):
+    arguments = [word for one in sets for word in ("--set", one)]
+    return subprocess.run([BINARY, "check", "--services", "--config", stack.config, *arguments],
+                          capture_output=True, text=True, timeout=60, check=False)
 
 
-def kill(sentinels):
-    return sentinels.kill_master()
-
-
-def order(sentinels):
-    return sentinels.order_failover()
-
-
-def stop(sentinels):
-    old = sentinels.master()
-    old.server.signal(signal.SIGSTOP)
-    return old
-
-
-def unfinished(stack):
-    return stack.sql("""SELECT id, scrape_status, embedding_status, analysis_status FROM saved_content
-                        WHERE (scrape_status, embedding_status, analysis_status)
-                              IS DISTINCT FROM ('SUCCESS', 'SUCCESS', 'SUCCESS')""")
-
-
-@pytest.mark.parametrize("how", [kill, order, stop])
-def test_every_saved_bookmark_is_processed(make_stack, pages, sentinels, how):
-    stack = make_stack(workers=2, consumers=2, jobs=JOBS)
+def test_every_saved_bookmark_is_processed(make_stack, pages, redis_server):
+    stack = make_stack(workers=2, consumers=2, jobs="outbox_age = 2; test_functions = true;")
+    assert (check(stack).stdout, check(stack).stderr) == ("ok\n", "")
     processes = stack.children()
     savers = Savers(stack, pages)
+    stream = Stream(stack.client().log_in(next(iter(stack.clients)).user["username"]))
     try:
-        wait_until(lambda: len(savers.saved) > 20, 20, "bookmarks are saved")
-        old = how(sentinels)
-        sentinels.wait_for_another(old)
-        after = len(savers.saved)
-        wait_until(lambda: len(savers.saved) > after + 40, 30, "bookmarks are saved after it")
+        for move in (redis_server.kill_master, redis_server.order_failover):
+            before = len(savers.saved)
+            wait_until(lambda: len(savers.saved) > before + 20, 20, "bookmarks are saved")
+            old = move()
+            redis_server.wait_for_another(old)
+            redis_server.restore()
+            after = len(savers.saved)
+            wait_until(lambda: len(savers.saved) > after + 20, 20, "bookmarks are saved after it")
     finally:
         savers.stop()
-        if how is stop:
-            old.server.signal(signal.SIGCONT)
     assert savers.failures == []
-    try:
-        wait_until(lambda: not unfinished(stack), 60, "all are processed")
-    except AssertionError:
-        print(unfinished(stack), stack.log_text()[-6000:])
-        raise
-    assert stack.sql("SELECT count(*) FROM saved_content") == [(len(savers.saved),)]
+    wait_until(lambda: not savers.unfinished(), 60, "all are processed")
+    print(savers)
+    assert savers.told_twice() == []
     assert stack.sql("SELECT count(*) FROM outbox") == [(0,)]
     assert stack.children() == processes, "nothing was restarted"
-    print(how.__name__, len(savers.saved), "saved, slowest", round(savers.slowest, 3))
+
+    # Streams, consumers and Python's tools are where the master is.
+    client = stack.clients[0]
+    client.save(pages.url("/0-1") + "?again")
+    number = max(row[0] for row in stack.sql("SELECT id FROM saved_content"))
+    while True:
+        frame = stream.next()
+        assert frame, "the stream goes on"
+        if frame[0].endswith("analysis.completed") and frame[2]["bookmark_id"] == number:
+            break
+    stream.close()
+    queue = rq.Queue("default", connection=redis_server.connect())
+    job = queue.enqueue("forkmark.test.echo", "hello")
+    wait_until(lambda: job.get_status(refresh=True) in ("finished", "failed"), 20, "the job of Python's has run")
+    assert len(rq.Worker.all(connection=redis_server.connect())) == 2
+
+
+def test_what_is_wrong_is_said(make_stack, redis_server):
+    stack = make_stack(start=False)
+    stack.write_config()
+    sentinel = redis_server.sentinels[0].port
+    for sets, words in (
+        (["redis.queue.master=other"], ("redis.queue.sentinels: ", "knows no master `other`", "redis.queue.master")),
+        ([f"redis.queue.sentinels=127.0.0.1:{free_port()}"], ("no sentinel names the master", "refused")),
+        ([f"redis.queue.sentinels=127.0.0.1:{redis_server.master().port}"], ("this is no sentinel",)),
+        ([f"redis.url=redis://127.0.0.1:{sentinel}"], ("`redis.url` both name the queue's Redis",)),
+        (["redis.queue.sentinels=", f"redis.url=redis://127.0.0.1:{sentinel}"],
+         ("this is a sentinel", "redis.queue.sentinels")),
+        (["redis.queue.sentinels=", f"redis.url=redis://127.0.0.1:{redis_server.others()[0].port}"],
+         ("this is a replica of 127.0.0.1:", "redis.queue.sentinels")),
+        (["redis.queue.sentinel_password=wrong"], ("no sentinel names", "AUTH refused", "leave it out")),
+        (["redis.password=wrong"], ("redis.queue.sentinels: AUTH refused", "leave it out")),
+    ):
+        told = check(stack, *sets)
+        assert told.returncode == 1, told
+        for word in words:
+            assert word in told.stderr, (word, told.stderr)

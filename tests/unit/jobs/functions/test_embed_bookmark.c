@@ -46,6 +46,24 @@ static void goes_on_with_the_run_of_the_page(void)
                "\"intermediate\",\"technologies\":[\"python\",\"postgresql\"]}"));
 }
 
+static void shows_nobody_its_work_twice(void)
+{
+    int32_t id = add_bookmark("/article", "Untitled Bookmark");
+
+    assert_int_equal(process(id), JOB_SUCCESS);
+    assert_int_equal(embed(id), JOB_SUCCESS);
+    assert_string_equal(ASK("SELECT count(*) FROM outbox"), "0");
+    ASK("UPDATE saved_content SET analyzed_at = NULL WHERE id = %d", id);
+    assert_int_equal(job.function->run(&job), JOB_SUCCESS);
+    assert_string_equal(COLUMN(id, "embedding_status || coalesce(analyzed_at::text, '')"),
+                        "SUCCESS");
+    assert_string_equal(ASK("SELECT count(*) FROM bookmark_events"), "6");
+    /* Whom nobody owes is somebody's wish. */
+    assert_int_equal(embed(id), JOB_SUCCESS);
+    assert_string_equal(COLUMN(id, "analyzed_at IS NOT NULL"), "t");
+    assert_string_equal(ASK("SELECT count(*) FROM bookmark_events"), "10");
+}
+
 static void stores_the_contracts_values(void)
 {
     int32_t id = add_bookmark("http://example.org/", "prefork");
@@ -205,6 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CHECK(goes_on_with_the_run_of_the_page),
+        CHECK(shows_nobody_its_work_twice),
         CHECK(stores_the_contracts_values),
         CHECK(reads_start_and_end_of_a_long_text),
         CHECK(uses_the_address_when_there_is_no_word),

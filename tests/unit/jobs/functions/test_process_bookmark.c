@@ -148,6 +148,33 @@ static void does_little_for_an_unchanged_page(void)
     assert_string_equal(RUNS(id), "3"); /* each was finished before the next began */
 }
 
+/* Redis has forgotten its end and gives it out again, whatever else has happened. */
+static void shows_nobody_its_work_twice(void)
+{
+    int32_t id = add_bookmark("/article", "Untitled Bookmark");
+
+    assert_int_equal(process(id), JOB_SUCCESS);
+    ASK("UPDATE saved_content SET author = 'kept' WHERE id = %d", id);
+    assert_int_equal(job.function->run(&job), JOB_SUCCESS);
+    assert_string_equal(COLUMN(id, "author || scrape_status"), "keptSUCCESS");
+    assert_string_equal(EVENTS(id), "1 scraping.started,2 scraping.completed");
+    assert_int_equal(queued(), 1);
+    /* Another job is a new run, and then the first one still knows its own. */
+    assert_int_equal(process(id), JOB_SUCCESS);
+    assert_string_equal(RUNS(id), "2");
+    assert_int_equal(job.function->run(&job), JOB_SUCCESS);
+    assert_string_equal(RUNS(id), "2");
+}
+
+static void runs_again_after_a_failure(void)
+{
+    int32_t id = add_bookmark("/status/404", "Untitled Bookmark");
+
+    assert_int_equal(process(id), JOB_FAILED_FINAL);
+    assert_int_equal(job.function->run(&job), JOB_FAILED_FINAL);
+    assert_string_equal(RUNS(id), "2");
+}
+
 static void keeps_title_and_text_of_a_failed_page(void)
 {
     int32_t id = add_bookmark("/status/404", "Untitled Bookmark");
@@ -277,6 +304,8 @@ int main(void)
         CHECK(ends_quietly_when_it_goes_meanwhile),
         CHECK(respects_a_title_given_meanwhile),
         CHECK(does_little_for_an_unchanged_page),
+        CHECK(shows_nobody_its_work_twice),
+        CHECK(runs_again_after_a_failure),
         CHECK(keeps_title_and_text_of_a_failed_page),
         CHECK(tells_once_whatever_the_retries),
         CHECK(gives_up_a_slow_page),
