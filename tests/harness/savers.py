@@ -54,6 +54,18 @@ class Savers:
         return [row for row in rows if row[0] not in done] + [
             (number, "lost") for number in self.saved if number not in {row[0] for row in rows}]
 
+    def explain(self, server):
+        """What is known of those."""
+        owed = self.stack.sql("SELECT job_id, bookmark_id, created_at FROM outbox")
+        books = {key: server.connect().execute_command(kind, key) for kind, key in (
+            ("LLEN", "rq:queue:default"), ("ZCARD", "rq:wip:default"), ("ZCARD", "rq:failed:default"),
+            ("ZCARD", "rq:scheduled:default"))}
+        keys = [key for row in self.unfinished()[:5]
+                for key in server.connect().scan_iter(f"rq:job:bookmark_process_{row[0]}_*", count=1000)]
+        hashes = [server.connect().hgetall(key) for key in keys]
+        return (f"all are processed: {self}\n{self.unfinished()[:20]}\nowed {owed[:20]}\n{books}\n{hashes}\n"
+                + self.stack.log_text()[-3000:])
+
     def told_twice(self):
         """(bookmark, event) of which there is more than one: work that users saw repeated."""
         return self.stack.sql("""SELECT bookmark_id, type, count(*) FROM bookmark_events

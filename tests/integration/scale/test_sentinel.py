@@ -35,7 +35,7 @@ def test_every_saved_bookmark_is_processed(make_stack, pages, redis_server):
     stack = make_stack(workers=2, consumers=2, jobs="outbox_age = 2; test_functions = true;")
     assert (check(stack).stdout, check(stack).stderr) == ("ok\n", "")
     processes = stack.children()
-    savers = Savers(stack, pages)
+    savers = Savers(stack, pages, count=3, pause=0.3)
     stream = Stream(stack.client().log_in(next(iter(stack.clients)).user["username"]))
     try:
         for move in (redis_server.kill_master, redis_server.order_failover):
@@ -49,7 +49,7 @@ def test_every_saved_bookmark_is_processed(make_stack, pages, redis_server):
     finally:
         savers.stop()
     assert savers.failures == []
-    wait_until(lambda: not savers.unfinished(), 60, "all are processed")
+    wait_until(lambda: not savers.unfinished(), 60, lambda: savers.explain(redis_server))
     print(savers)
     assert savers.told_twice() == []
     assert stack.sql("SELECT count(*) FROM outbox") == [(0,)]
