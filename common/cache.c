@@ -3,7 +3,8 @@
  *
  * Keys: PREFIX{u12}:gen holds the generation, PREFIX{u12}:GENERATION:NAME an entry.
  * A cache that fails is a cache that misses: errors are not passed on, and the
- * Redis client has logged why it is away.
+ * Redis client has logged why it is away. Only what a write of the user had to say is
+ * kept, and said until it has been heard (cache_owed.h).
  */
 #include "common/cache.h"
 #include "common/arena.h"
@@ -19,7 +20,7 @@
 #include <string.h>
 
 /* How soon Redis is tried again with what it is owed. */
-#define OWED_MS 200
+#define OWED_MS 100
 
 struct cache {
     struct redis *redis;
@@ -27,8 +28,9 @@ struct cache {
     struct board_slot *slot;
     bool is_disabled;
     struct redis_script generation, invalidate;
-    struct cache_owed *owed; /* NULL: nothing ever was */
-    bool is_telling, is_closing;
+    struct cache_owed owed;
+    struct task *teller; /* says what is owed; NULL: nothing is */
+    int32_t telling;     /* of whom it speaks now; 0: nobody, or there is news of him */
 };
 
 static void load_script(struct redis_script *script, const char *name)
@@ -73,10 +75,9 @@ void cache_free(struct cache *cache)
 {
     if (!cache)
         return;
-    cache->is_closing = true;
-    if (cache->is_telling) /* its end frees the rest */
-        return;
-    free(cache->owed);
+    if (cache->teller)
+        task_cancel(cache->teller);
+    cache_owed_done(&cache->owed);
     free(cache->prefix);
     free(cache);
 }
@@ -100,6 +101,28 @@ const char *cache_generation(struct cache *cache, int32_t user_id)
     return reply->str;
 }
 
+/*
+ * Not while this user's generation may be an old one: an invalidation is owed, or a
+ * replica has taken the place of the server that knew a younger one. (The generation's
+ * time is the server's, the other one ours: as far as the two differ, entries are made in
+ * vain.)
+ */
+static bool is_trusted(struct cache *cache, int32_t user_id, const char *generation)
+{
+    char tag[16];
+
+    if (cache_owed_has(&cache->owed, user_id))
+        return false;
+    if (redis_lost_until_us(cache->redis, NULL, 0) == 0)
+        return true;
+    int64_t lost_us = redis_lost_until_us(
+        cache->redis, tag, (size_t)snprintf(tag, sizeof(tag), "u%d", (int)user_id));
+    if (lost_us == 0 || strtoll(generation, NULL, 10) > lost_us)
+        return true;
+    cache_invalidate(cache, user_id, PG_POSITION_UNKNOWN);
+    return false;
+}
+
 static char *entry_key(const struct cache *cache, int32_t user_id, const char *generation,
                        const char *name)
 {
@@ -114,8 +137,12 @@ const char *cache_get(struct cache *cache, int32_t user_id, const char *generati
 
     if (!generation || cache->is_disabled)
         return NULL;
+    if (!is_trusted(cache, user_id, generation)) {
+        count_get(cache, false);
+        return NULL;
+    }
     const char *argv[] = { "GET", entry_key(cache, user_id, generation, name) };
-    bool is_hit = redis_call_argv(cache->redis, &reply, 2, argv, NULL) == 0 &&
+    bool is_hit = redis_read_argv(cache->redis, &reply, 2, argv, NULL) == 0 &&
                   reply->type == REDIS_REPLY_STRING;
     count_get(cache, is_hit);
     if (!is_hit)
@@ -129,7 +156,7 @@ void cache_put(struct cache *cache, int32_t user_id, const char *generation,
 {
     char ttl[16];
 
-    if (!generation || cache->is_disabled)
+    if (!generation || cache->is_disabled || !is_trusted(cache, user_id, generation))
         return;
     snprintf(ttl, sizeof(ttl), "%d", ttl_s);
     const char *argv[] = { "SET", entry_key(cache, user_id, generation, name), data, "EX",
@@ -149,54 +176,54 @@ static bool tell(struct cache *cache, int32_t user_id, uint64_t position)
     return run_on_generation(cache, &cache->invalidate, user_id, text, NULL) == 0;
 }
 
-/* One after the other, until one fails: then Redis is still away. */
+/* All of them: while one is not heard, another's server may be there. */
 static void tell_owed(void *arg)
 {
     struct cache *cache = arg;
     struct cache_owed_entry entry;
+    size_t at = 0;
 
-    while (!cache->is_closing) {
-        task_sleep(OWED_MS);
-        while (!cache->is_closing && cache_owed_take(cache->owed, &entry)) {
-            if (!tell(cache, entry.user_id, entry.position)) {
-                cache_owed_add(cache->owed, entry.user_id, entry.position);
-                break;
-            }
-        }
-        if (cache->owed->count == 0)
-            return;
+    while (cache_owed_next(&cache->owed, &at, &entry)) {
+        cache->telling = entry.user_id;
+        bool is_told = tell(cache, entry.user_id, entry.position);
+        if (is_told && cache->telling == entry.user_id)
+            cache_owed_remove(&cache->owed, entry.user_id);
     }
+    cache->telling = 0;
+    if (cache->owed.count > 0)
+        task_sleep(OWED_MS);
 }
+
+static void start_telling(struct cache *cache);
 
 static void told(void *arg, enum task_outcome outcome)
 {
     struct cache *cache = arg;
 
-    (void)outcome;
-    cache->is_telling = false;
-    if (cache->is_closing)
-        cache_free(cache);
+    if (outcome == TASK_CANCELLED) /* cache_free() */
+        return;
+    cache->teller = NULL;
+    if (cache->owed.count > 0)
+        start_telling(cache);
 }
 
-static void owe(struct cache *cache, int32_t user_id, uint64_t position)
+/* One task for each round: what a call leaves in the arena goes with it. */
+static void start_telling(struct cache *cache)
 {
-    if (!cache->owed && !(cache->owed = calloc(1, sizeof(*cache->owed))))
-        fatal("out of memory");
-    if (!cache_owed_add(cache->owed, user_id, position))
-        log_warn("more than %d users have written while Redis is away: what is cached of "
-                 "the first is not made invalid",
-                 CACHE_OWED_MAX);
-    if (cache->is_telling)
-        return;
-    cache->is_telling = true;
-    task_spawn(&(struct task_spec){
+    cache->teller = task_spawn(&(struct task_spec){
         .name = "cache:owed", .run = tell_owed, .arg = cache, .on_end = told });
 }
 
 void cache_invalidate(struct cache *cache, int32_t user_id, uint64_t position)
 {
-    if (!tell(cache, user_id, position))
-        owe(cache, user_id, position);
+    if (tell(cache, user_id, position))
+        return;
+    /* What the teller says of him now may be from before this write. */
+    if (cache->telling == user_id)
+        cache->telling = 0;
+    cache_owed_add(&cache->owed, user_id, position);
+    if (!cache->teller)
+        start_telling(cache);
 }
 
 void cache_note_write(struct cache *cache, int32_t user_id, uint64_t position)

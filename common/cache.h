@@ -4,7 +4,12 @@
  * A key carries the user's generation: Redis' TIME at that user's last write. A
  * counter could be evicted or rolled back by a fail-over and revive old entries;
  * a time cannot. Keys are tagged {u<id>}, so one user's keys share a cluster
- * slot. Without Redis every get is a miss and nothing fails.
+ * slot. Without Redis, or while this slot is away, every get is a miss and nothing
+ * fails. What comes back after that may know less than was said: an invalidation that
+ * failed is said again until it is heard, and until then this process reads nothing of
+ * that user's (another process may, for that tenth of a second); a generation that a
+ * promoted replica brings along counts as old. What is left: a process that ends while
+ * it owes one; then an entry lives out its time.
  *
  * Where PostgreSQL has read replicas the generation also says how far its log was behind
  * the user's last write (pg.h), and the gate's script hands that to every request: in
@@ -12,9 +17,6 @@
  * than pg_settled_ms() and has no position (it was evicted and made up anew, or somebody
  * wrote who keeps none) means that nothing is known: the primary. An older one needs
  * none, as every replica in use has passed it.
- *
- * What could not be told to Redis is owed: it is told once Redis is back, so that what
- * had been cached before does not come back with it.
  *
  * Yields, inside tasks.
  */

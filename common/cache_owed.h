@@ -1,8 +1,8 @@
 /*
  * cache_owed.h - whose writes Redis could not be told of, until it is.
  *
- * A list of users, each once, with the latest position of what they wrote. It knows
- * neither Redis nor time; cache.c tries again.
+ * A set of users, each once, with the latest position of what they wrote (pg.h). It
+ * knows neither Redis nor time; cache.c tries again.
  */
 #ifndef FORKMARK_COMMON_CACHE_OWED_H
 #define FORKMARK_COMMON_CACHE_OWED_H
@@ -11,19 +11,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CACHE_OWED_MAX 4096
-
-struct cache_owed {
-    struct cache_owed_entry {
-        int32_t user_id;
-        uint64_t position;
-    } entries[CACHE_OWED_MAX];
-    size_t count;
+struct cache_owed_entry {
+    int32_t user_id; /* above 0; 0: the place is free */
+    uint64_t position;
 };
 
-/* False: the list is full, and one that was on it had to go. */
-bool cache_owed_add(struct cache_owed *owed, int32_t user_id, uint64_t position);
-/* The one to try next, taken out. False: nobody. */
-bool cache_owed_take(struct cache_owed *owed, struct cache_owed_entry *ret);
+/* Zeroed: empty. */
+struct cache_owed {
+    struct cache_owed_entry *places; /* a power of two of them */
+    size_t room, count;
+};
+
+void cache_owed_done(struct cache_owed *owed);
+/* Of two positions of a user the greater counts; PG_POSITION_UNKNOWN is the greatest. */
+void cache_owed_add(struct cache_owed *owed, int32_t user_id, uint64_t position);
+void cache_owed_remove(struct cache_owed *owed, int32_t user_id);
+bool cache_owed_has(const struct cache_owed *owed, int32_t user_id);
+/* The next one at or behind `*at`, which moves past it. False: there is none. */
+bool cache_owed_next(const struct cache_owed *owed, size_t *at,
+                     struct cache_owed_entry *ret);
 
 #endif

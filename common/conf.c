@@ -236,6 +236,7 @@ struct options *options_load(const struct conf_input *input, struct buf *errors)
         apply_environment(&context, input->environ);
     apply_sets(&context, input->sets, CONF_ARGUMENT, "--set");
     apply_sets(&context, input->runtime, CONF_RUNTIME, "ctl");
+    conf_cache_settle(&context);
     conf_cron_settle(&context);
     conf_functions_settle(&context);
     conf_pools_settle(&context);

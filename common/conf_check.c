@@ -150,6 +150,18 @@ const char *conf_check_place(const char *text)
                : "must look like host:26379 or [::1]:26379";
 }
 
+/* The same of a node of a Redis Cluster. */
+const char *conf_check_node(const char *text)
+{
+    struct redis_address address;
+
+    if (strpbrk(text, "/@"))
+        return "must hold hosts and ports, without redis:// or password";
+    return redis_address_parse(text, "6379", &address)
+               ? NULL
+               : "must hold places such as \"10.0.0.1:6379\" or \"[::1]:6379\"";
+}
+
 static bool is_address(const char *host, size_t length, int *ret_bits)
 {
     char text[INET6_ADDRSTRLEN], room[sizeof(struct in6_addr)];

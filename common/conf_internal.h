@@ -97,6 +97,7 @@ const char *conf_check_place(const char *text);
 const char *conf_check_pool_mode(const char *text);
 const char *conf_check_prefix(const char *text);
 const char *conf_check_redis_url(const char *text);
+const char *conf_check_node(const char *text);
 const char *conf_check_ssl_mode(const char *text);
 
 /*
@@ -154,6 +155,7 @@ void conf_cron_settle(const struct conf_context *context);
 /* Redis named in two ways, files of TLS that lack their other half. */
 void conf_redis_settle(const struct conf_context *context);
 void conf_functions_settle(const struct conf_context *context);
+void conf_cache_settle(const struct conf_context *context); /* two places, or half a one */
 void conf_pools_settle(const struct conf_context *context); /* nobody to feel the load */
 
 /* CPUs that the control groups below `root` leave the process of `list`

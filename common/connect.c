@@ -78,7 +78,7 @@ void connect_pg_defaults(const struct options *options)
 
 /* Without a URL: whom the sentinels name, or redis.host. */
 static struct redis *open_redis(const struct options *options, const char *url,
-                                const struct connect_redis *how)
+                                const struct connect_redis *how, bool one_slot)
 {
     struct redis_sentinel_choice sentinel = { 0 };
     char composed[512];
@@ -104,6 +104,7 @@ static struct redis *open_redis(const struct options *options, const char *url,
         .breaker_ms = how->breaker_ms,
         .ping_after_ms = options->redis.ping_after,
         .client_name = how->name,
+        .one_slot = one_slot,
     });
 }
 
@@ -124,13 +125,45 @@ bool connect_names_redis(const struct options *options)
 struct redis *connect_queue(const struct options *options,
                             const struct connect_redis *how)
 {
-    return open_redis(options, options->redis.url, how);
+    return open_redis(options, options->redis.url, how, false);
+}
+
+/* A cluster's nodes have a user and a password of their own. */
+static struct redis *open_cluster(const struct options *options,
+                                  const struct connect_redis *how)
+{
+    return redis_new(&(struct redis_options){
+        .cluster = (const char *const *)options->redis.cache.cluster.items,
+        .user = options->redis.cache.user,
+        .password = options->redis.cache.password,
+        .tls = options->redis.cache.ssl,
+        .read_replicas = options->redis.cache.read_replicas,
+        .allow_unverified_tls = options->redis.allow_unverified_ssl,
+        .ca_file = options->redis.ssl_ca_file,
+        .certificate = options->redis.ssl_certificate,
+        .key = options->redis.ssl_key,
+        .tls_name = options->redis.ssl_name,
+        .connect_timeout_ms = options->redis.connect_timeout,
+        .timeout_ms = how->timeout_ms,
+        .breaker_ms = how->breaker_ms,
+        .ping_after_ms = options->redis.ping_after,
+        .client_name = how->name,
+        .slot = how->slot,
+    });
+}
+
+bool connect_has_own_cache(const struct options *options)
+{
+    return *options->redis.cache_url || options->redis.cache.cluster.count > 0;
 }
 
 struct redis *connect_cache(const struct options *options,
                             const struct connect_redis *how)
 {
-    return open_redis(
-        options,
-        *options->redis.cache_url ? options->redis.cache_url : options->redis.url, how);
+    if (options->redis.cache.cluster.count > 0)
+        return open_cluster(options, how);
+    return open_redis(options,
+                      *options->redis.cache_url ? options->redis.cache_url
+                                                : options->redis.url,
+                      how, true);
 }

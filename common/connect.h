@@ -29,14 +29,15 @@ struct pg *connect_pg(const struct options *options, const struct connect_pool *
 void connect_pg_defaults(const struct options *options);
 
 /*
- * The queue's Redis, and the cache's (the same unless redis.cache_url is set), by URL, by
- * redis.queue.sentinels or by redis.host. Commands take at most `timeout_ms`; with
- * `breaker_ms` (0: none) the client gives up at once for that long after one was overdue.
- * NULL: no address of a Redis (logged). `name` is shown by CLIENT LIST.
+ * The queue's Redis, by URL, by redis.queue.sentinels or by redis.host, and the cache's:
+ * redis.cache.cluster, redis.cache_url, or the same. Commands take at most `timeout_ms`;
+ * with `breaker_ms` (0: none) the client gives up at once for that long after one was
+ * overdue. NULL: no address of a Redis (logged). `name` is shown by CLIENT LIST.
  */
 struct connect_redis {
     const char *name;
     uint64_t timeout_ms, breaker_ms;
+    struct board_slot *slot; /* shows a cluster's nodes; NULL: nothing does */
 };
 struct redis *connect_queue(const struct options *options,
                             const struct connect_redis *how);
@@ -46,5 +47,7 @@ struct redis *connect_cache(const struct options *options,
 const char *connect_queue_option(const struct options *options);
 /* False: none does, and there is the embedded one. */
 bool connect_names_redis(const struct options *options);
+/* The cache is not in the queue's Redis. */
+bool connect_has_own_cache(const struct options *options);
 
 #endif

@@ -174,7 +174,12 @@ struct options {
             char *master, *sentinel_user, *sentinel_password;
             bool sentinel_ssl;
         } queue;
-        char *cache_url;          /* "" = the queue's Redis */
+        char *cache_url; /* "" = the queue's Redis */
+        struct {
+            struct conf_list cluster; /* REDIS_CACHE_CLUSTER; empty = no cluster */
+            char *user, *password;
+            bool ssl, read_replicas;
+        } cache;
         char *prefix;             /* of our own keys, "fm:" */
         uint64_t connect_timeout; /* 2 s */
         uint64_t timeout;         /* 500 ms: one command of a request */

@@ -23,7 +23,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/redis_call.h"
+#include "common/redis_cluster.h"
 #include "common/redis_resp.h"
+#include "common/redis_slot.h"
 #include "common/task.h"
 #include <assert.h>
 #include <errno.h>
@@ -209,6 +211,12 @@ static void take_reply(void *arg, redisReply *reply)
     }
 }
 
+static void tell_change(const struct redis *redis)
+{
+    if (redis->changed)
+        redis->changed(redis->changed_arg);
+}
+
 static void link_up(void *arg)
 {
     struct redis *redis = arg;
@@ -218,6 +226,7 @@ static void link_up(void *arg)
     if (redis->ping_after_ms > 0)
         redis_wire_alarm(redis->link.wire, redis->heard_ms + redis->ping_after_ms);
     wake_waiters(redis, 0);
+    tell_change(redis);
 }
 
 static void link_failed(void *arg)
@@ -227,6 +236,7 @@ static void link_failed(void *arg)
     redis->is_tripped = true;
     if (redis->breaker_ms > 0)
         wake_waiters(redis, -EAGAIN);
+    tell_change(redis);
 }
 
 static void link_down(void *arg)
@@ -235,6 +245,7 @@ static void link_down(void *arg)
 
     redis->is_probing = false;
     fail_all_pending(redis);
+    tell_change(redis);
 }
 
 static bool link_is_idle(void *arg)
@@ -342,33 +353,57 @@ static bool set_sentinels(struct redis_settings *settings,
     return settings->sentinels != NULL;
 }
 
-struct redis *redis_new(const struct redis_options *options)
+struct redis *redis_single_new(const struct redis_settings *settings,
+                               const struct redis_pace *pace)
 {
     struct redis *redis = calloc(1, sizeof(*redis));
-    char error[200] = "a name, password or path beside it is too long";
 
     if (!redis)
         fatal("out of memory");
-    struct redis_address *address = &redis->settings.address;
-    if (!redis_url_parse(options->url, address, error, sizeof(error)) ||
-        !complete_address(address, options)) {
-        log_error("the Redis URL cannot be used: %s", error);
-        free(redis);
-        return NULL;
-    }
-    redis_address_show(address, redis->settings.place, sizeof(redis->settings.place));
-    if (!set_sentinels(&redis->settings, options)) {
-        free(redis);
-        return NULL;
-    }
-    set_client_name(&redis->settings, options->client_name);
-    redis->settings.needs_master = options->needs_master;
-    redis->settings.connect_timeout_ms = options->connect_timeout_ms;
-    redis->timeout_ms = options->timeout_ms;
-    redis->breaker_ms = options->breaker_ms;
-    redis->ping_after_ms = options->ping_after_ms;
+    redis->settings = *settings;
+    if (!redis->settings.place[0])
+        redis_address_show(&settings->address, redis->settings.place,
+                           sizeof(redis->settings.place));
+    redis->timeout_ms = pace->timeout_ms;
+    redis->breaker_ms = pace->breaker_ms;
+    redis->ping_after_ms = pace->ping_after_ms;
     redis->last = &redis->first;
     redis_link_init(&redis->link, &redis->settings, "commands", &link_events, redis);
+    return redis;
+}
+
+/* What the URL says, or for a cluster what its nodes have in common. */
+static bool read_address(struct redis_settings *settings,
+                         const struct redis_options *options)
+{
+    char error[200] = "a name, password or path beside it is too long";
+    const char *url = !options->cluster ? options->url
+                      : options->tls    ? "rediss://cluster"
+                                        : "redis://cluster";
+
+    if (redis_url_parse(url, &settings->address, error, sizeof(error)) &&
+        complete_address(&settings->address, options))
+        return true;
+    log_error("the Redis URL cannot be used: %s", error);
+    return false;
+}
+
+struct redis *redis_new(const struct redis_options *options)
+{
+    struct redis_settings settings = { .needs_master = options->needs_master,
+                                       .connect_timeout_ms =
+                                           options->connect_timeout_ms };
+    const struct redis_pace pace = { .timeout_ms = options->timeout_ms,
+                                     .breaker_ms = options->breaker_ms,
+                                     .ping_after_ms = options->ping_after_ms };
+
+    if (!read_address(&settings, options) || !set_sentinels(&settings, options))
+        return NULL;
+    set_client_name(&settings, options->client_name);
+    struct redis *redis = redis_single_new(&settings, &pace);
+    redis->one_slot = options->one_slot || options->cluster;
+    if (options->cluster)
+        redis->cluster = redis_cluster_new(redis, options);
     return redis;
 }
 
@@ -380,6 +415,7 @@ void redis_free(struct redis *redis)
     fail_all_pending(redis);
     wake_waiters(redis, -ECONNRESET);
     redis_pubsub_free(redis->pubsub);
+    redis_cluster_free(redis->cluster);
     while (redis->spare) {
         struct redis_pending *spare = redis->spare;
 
@@ -392,17 +428,28 @@ void redis_free(struct redis *redis)
 
 const char *redis_trouble(const struct redis *redis)
 {
+    if (redis->cluster)
+        return redis_cluster_trouble(redis->cluster);
     return redis->link.last_what ? redis->link.reason : "";
 }
 
 bool redis_is_refused(const struct redis *redis)
 {
+    if (redis->cluster)
+        return redis_cluster_is_refused(redis->cluster);
     return redis->link.is_refused;
 }
 
 bool redis_is_up(const struct redis *redis)
 {
+    if (redis->cluster)
+        return redis_cluster_is_up(redis->cluster);
     return redis_link_is_up(&redis->link);
+}
+
+int64_t redis_lost_until_us(const struct redis *redis, const char *key, size_t length)
+{
+    return redis->cluster ? redis_cluster_lost_until_us(redis->cluster, key, length) : 0;
 }
 
 /* ---- one call ---- */
@@ -505,38 +552,106 @@ int redis_call_wait_one(struct redis *redis, uint64_t until_ms, redisReply **ret
 
 /* ---- public calls ---- */
 
-int redis_call(struct redis *redis, redisReply **ret, const char *format, ...)
+int redis_execute(struct redis *redis, const struct redis_command *command,
+                  uint64_t timeout_ms, redisReply **ret)
+{
+    uint64_t until_ms = redis_call_until(timeout_ms);
+
+    if (redis->cluster)
+        return redis_cluster_execute(redis->cluster, command, until_ms, ret);
+    int rc = redis_call_begin(redis, until_ms);
+    if (rc < 0)
+        return rc;
+    command->write(redis_call_out(redis), command->arg);
+    return redis_call_wait_one(redis, until_ms, ret);
+}
+
+struct argv {
+    size_t argc;
+    const char *const *argv;
+    const size_t *lengths;
+};
+
+static void write_argv(struct buf *out, const void *arg)
+{
+    const struct argv *command = arg;
+
+    redis_resp_argv(out, command->argc, command->argv, command->lengths);
+}
+
+static int call_argv(struct redis *redis, redisReply **ret, uint64_t timeout_ms,
+                     const struct argv *argv, bool may_be_stale)
+{
+    struct redis_command command = { .write = write_argv,
+                                     .arg = argv,
+                                     .may_be_stale = may_be_stale };
+
+    if (redis->cluster)
+        command.key =
+            redis_key_of(argv->argc, argv->argv, argv->lengths, &command.key_length);
+    return redis_execute(redis, &command, timeout_ms, ret);
+}
+
+static void write_text(struct buf *out, const void *arg)
+{
+    const struct buf *text = arg;
+
+    buf_add(out, text->data, text->length);
+}
+
+/* It may have to be written more than once, and its key looked for. */
+static int call_in_cluster(struct redis *redis, redisReply **ret, const char *format,
+                           va_list args)
+{
+    struct buf text = BUF_IN(task_arena());
+    struct redis_command command = { .write = write_text, .arg = &text };
+
+    redis_resp_format(&text, format, args);
+    command.key = redis_resp_key(&text, 0, &command.key_length);
+    return redis_execute(redis, &command, redis->timeout_ms, ret);
+}
+
+static int call_one(struct redis *redis, redisReply **ret, const char *format,
+                    va_list args)
 {
     uint64_t until_ms = redis_call_until(redis->timeout_ms);
-    char *command;
-    va_list args;
     int rc = redis_call_begin(redis, until_ms);
 
     if (rc < 0)
         return rc;
-    va_start(args, format);
-    int length = redisvFormatCommand(&command, format, args);
-    va_end(args);
-    assert(length > 0);
-    buf_add(redis_call_out(redis), command, (size_t)length);
-    redisFreeCommand(command);
+    redis_resp_format(redis_call_out(redis), format, args);
     return redis_call_wait_one(redis, until_ms, ret);
+}
+
+int redis_call(struct redis *redis, redisReply **ret, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    int rc = redis->cluster ? call_in_cluster(redis, ret, format, args)
+                            : call_one(redis, ret, format, args);
+    va_end(args);
+    return rc;
 }
 
 int redis_call_argv_timeout(struct redis *redis, redisReply **ret, uint64_t timeout_ms,
                             int argc, const char *const *argv, const size_t *lengths)
 {
-    uint64_t until_ms = redis_call_until(timeout_ms);
-    int rc = redis_call_begin(redis, until_ms);
+    struct argv command = { .argc = (size_t)argc, .argv = argv, .lengths = lengths };
 
-    if (rc < 0)
-        return rc;
-    redis_resp_argv(redis_call_out(redis), (size_t)argc, argv, lengths);
-    return redis_call_wait_one(redis, until_ms, ret);
+    return call_argv(redis, ret, timeout_ms, &command, false);
 }
 
 int redis_call_argv(struct redis *redis, redisReply **ret, int argc,
                     const char *const *argv, const size_t *lengths)
 {
     return redis_call_argv_timeout(redis, ret, redis->timeout_ms, argc, argv, lengths);
+}
+
+int redis_read_argv(struct redis *redis, redisReply **ret, int argc,
+                    const char *const *argv, const size_t *lengths)
+{
+    struct argv command = { .argc = (size_t)argc, .argv = argv, .lengths = lengths };
+
+    return call_argv(redis, ret, redis->timeout_ms, &command, true);
 }

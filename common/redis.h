@@ -26,6 +26,9 @@
  * A client that was used keeps its connection, or keeps trying, and so keeps the
  * loop running until redis_free().
  *
+ * With `cluster` it is a Redis Cluster's client behind the same calls: see
+ * redis_cluster.h for what is different.
+ *
  * Replies live in the running task's arena. Calls yield, inside tasks only.
  */
 #ifndef FORKMARK_COMMON_REDIS_H
@@ -36,6 +39,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct board_slot;
 struct redis;
 
 /* See redis_sentinel.h. count 0: none; else the URL's host and port do not count. */
@@ -62,6 +66,17 @@ struct redis_options {
     uint64_t timeout_ms;     /* one command's, unless the call says otherwise */
     uint64_t breaker_ms;     /* 0: no breaker; calls wait for the reconnect */
     const char *client_name; /* CLIENT SETNAME; NULL: none */
+    /*
+     * All keys of a script share a slot: so it must be where the server may be a
+     * cluster one day. Builds with asserts check it, with one server as well.
+     */
+    bool one_slot;
+    /* A cluster: "host:port" of some of its nodes, NULL-ended. Then there is no `url`;
+     * all the rest is every node's. */
+    const char *const *cluster;
+    bool tls;
+    bool read_replicas;      /* redis_read_argv() asks replicas */
+    struct board_slot *slot; /* its nodes and counters are shown there; NULL: nowhere */
 };
 
 /* Opens nothing yet. NULL when the URL is no such URL (logged). */
@@ -80,10 +95,15 @@ int redis_call_argv(struct redis *redis, redisReply **ret, int argc,
 /* The same with a timeout of its own: for blocking commands. 0: none. */
 int redis_call_argv_timeout(struct redis *redis, redisReply **ret, uint64_t timeout_ms,
                             int argc, const char *const *argv, const size_t *lengths);
+/* A read whose answer may be a little old: in a cluster, if so configured, a replica's.
+ * Else as redis_call_argv(). */
+int redis_read_argv(struct redis *redis, redisReply **ret, int argc,
+                    const char *const *argv, const size_t *lengths);
 
 /*
  * A batch: commands added, sent in one write, answered together. Replies in
- * order; error replies stand in their place. 0 when all were answered.
+ * order; error replies stand in their place. 0 when all were answered. In a cluster
+ * those of one node go out together, one node after the other.
  */
 struct redis_batch;
 struct redis_batch *redis_batch_new(struct redis *redis); /* in the task's arena */
@@ -125,6 +145,13 @@ struct redis_subscription *redis_subscribe(struct redis *redis, const char *chan
                                                            size_t length),
                                            void (*gap)(void *arg), void *arg);
 void redis_unsubscribe(struct redis_subscription *subscription);
+
+/*
+ * A replica that takes its primary's place may lack what that one had acknowledged last.
+ * Up to which moment (Unix time in microseconds) that may be so for this key; with NULL,
+ * for any key. 0: as far as this process has seen, it never was.
+ */
+int64_t redis_lost_until_us(const struct redis *redis, const char *key, size_t length);
 
 bool redis_is_up(const struct redis *redis); /* connected and the breaker closed */
 /* What is wrong with its connection, and what helps; "": nothing is. */

@@ -62,8 +62,11 @@ static int enter(struct redis_try *try, const struct redis_address *address)
                                    .client_name = settings->client_name,
                                    .db = address->db,
                                    .needs_master = settings->needs_master,
+                                   .is_reader = settings->is_reader,
                                    .options = "user and password in redis.url, or "
-                                              "redis.user and redis.password",
+                                              "redis.user and redis.password "
+                                              "(of redis.cache.cluster: redis.cache.user "
+                                              "and redis.cache.password)",
                                });
     if (rc < 0 && settings->sentinels)
         redis_sentinels_doubt(settings->sentinels);

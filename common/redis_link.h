@@ -27,6 +27,7 @@ struct redis_settings {
     char place[320]; /* the address as log lines show it */
     char client_name[64];
     uint64_t connect_timeout_ms;
+    bool is_reader; /* a cluster's replica answers reads: READONLY */
 };
 
 struct redis_link_events {

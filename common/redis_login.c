@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STEPS 5
+#define STEPS 6
 
 struct step {
     const char *name;
@@ -43,6 +43,10 @@ static size_t write_steps(const struct redis_login *login, struct buf *out,
         snprintf(db, sizeof(db), "%d", login->db);
         redis_resp_texts(out, "SELECT", db);
         steps[count++] = (struct step){ .name = "SELECT" };
+    }
+    if (login->is_reader) {
+        redis_resp_texts(out, "READONLY");
+        steps[count++] = (struct step){ .name = "READONLY" };
     }
     if (login->needs_master) {
         /* Managed services deny it; then a write's READONLY tells. */

@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/redis_call.h"
+#include "common/redis_cluster.h"
 #include "common/redis_resp.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -201,9 +202,18 @@ static void link_up(void *arg)
     redis_wire_alarm(pubsub->link.wire, pubsub->heard_ms + PING_AFTER_MS);
 }
 
+/* In a cluster another node does as well. */
+static void look_elsewhere(struct redis_pubsub *pubsub)
+{
+    if (pubsub->redis->cluster)
+        redis_cluster_place(pubsub->redis->cluster);
+}
+
 static void link_down(void *arg)
 {
     struct redis_pubsub *pubsub = arg;
+
+    look_elsewhere(pubsub);
 
     for (size_t i = 0; i < TABLE_SIZE; i++) {
         for (struct channel *each = pubsub->table[i]; each; each = each->next)
@@ -213,7 +223,7 @@ static void link_down(void *arg)
 
 static void link_failed(void *arg)
 {
-    (void)arg;
+    look_elsewhere(arg);
 }
 
 static void link_due(void *arg)
@@ -252,6 +262,7 @@ static struct redis_pubsub *pubsub_of(struct redis *redis)
     if (!redis->pubsub)
         fatal("out of memory");
     redis->pubsub->redis = redis;
+    look_elsewhere(redis->pubsub);
     redis_link_init(&redis->pubsub->link, &redis->settings, "subscriptions", &link_events,
                     redis->pubsub);
     return redis->pubsub;
@@ -277,6 +288,11 @@ void redis_pubsub_free(struct redis_pubsub *pubsub)
         }
     }
     free(pubsub);
+}
+
+void redis_pubsub_move(struct redis *redis)
+{
+    redis_link_drop(&redis->pubsub->link, "its node has left the cluster", 0);
 }
 
 struct redis_subscription *redis_subscribe(struct redis *redis, const char *channel,

@@ -3,7 +3,11 @@
  */
 #include "common/redis_resp.h"
 #include "common/buf.h"
+#include "common/redis_slot.h"
+#include <assert.h>
+#include <hiredis/hiredis.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NUMBER_SIZE 24
@@ -60,4 +64,35 @@ void redis_resp_argv(struct buf *out, size_t argc, const char *const *argv,
     redis_resp_head(out, argc);
     for (size_t i = 0; i < argc; i++)
         redis_resp_arg(out, argv[i], lengths ? lengths[i] : strlen(argv[i]));
+}
+
+void redis_resp_format(struct buf *out, const char *format, va_list args)
+{
+    char *command;
+    int length = redisvFormatCommand(&command, format, args);
+
+    assert(length > 0);
+    /* The arena may end the task here; the command would leak, a few bytes once. */
+    buf_reserve(out, (size_t)length);
+    buf_add(out, command, (size_t)length);
+    redisFreeCommand(command);
+}
+
+#define KEY_ARGS 4 /* EVALSHA sha 1 key */
+
+/* What is read here was written above: its form is right. */
+const char *redis_resp_key(const struct buf *text, size_t offset, size_t *ret_length)
+{
+    const char *argv[KEY_ARGS], *at = text->data + offset + 1;
+    size_t lengths[KEY_ARGS], argc = strtoul(at, NULL, 10);
+
+    if (argc > KEY_ARGS)
+        argc = KEY_ARGS;
+    for (size_t i = 0; i < argc; i++) {
+        at = strchr(at, '\n') + 2; /* past "\r\n$" */
+        lengths[i] = strtoul(at, NULL, 10);
+        argv[i] = strchr(at, '\n') + 1;
+        at = argv[i] + lengths[i];
+    }
+    return redis_key_of(argc, argv, lengths, ret_length);
 }

@@ -7,6 +7,7 @@
 #ifndef FORKMARK_COMMON_REDIS_RESP_H
 #define FORKMARK_COMMON_REDIS_RESP_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 struct buf;
@@ -23,5 +24,9 @@ void redis_resp_argv(struct buf *out, size_t argc, const char *const *argv,
     redis_resp_argv((out),                                                         \
                     sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *), \
                     (const char *const[]){ __VA_ARGS__ }, NULL)
+/* A whole command by hiredis' format (%s, %b with a size_t, %lld ...). */
+void redis_resp_format(struct buf *out, const char *format, va_list args);
+/* The key (redis_slot.h) of the command that begins at `offset`; NULL: it has none. */
+const char *redis_resp_key(const struct buf *text, size_t offset, size_t *ret_length);
 
 #endif

@@ -49,9 +49,11 @@ struct redis_login {
     const char *client_name; /* ""; none */
     int db;
     bool needs_master;   /* a replica, a sentinel: refused */
+    bool is_reader;      /* READONLY: a cluster's replica answers reads */
     const char *options; /* that hold user and password, for messages */
 };
-/* AUTH, CLIENT SETNAME, SELECT, ROLE and PING, as far as they are needed. As above. */
+/* AUTH, CLIENT SETNAME, SELECT, READONLY, ROLE and PING, as far as they are needed. As
+ * above. */
 int redis_talk_log_in(struct redis_talk *talk, const struct redis_login *login);
 
 #endif

@@ -115,6 +115,25 @@ struct board_counters {
     /* By place of the server. */
     _Atomic uint64_t server_queries[BOARD_SERVERS], server_waits[BOARD_SERVERS];
     _Atomic uint64_t server_retries[BOARD_SERVERS];
+    /* Of the cache's Redis Cluster: MOVED and ASK followed; commands tried again for
+     * TRYAGAIN or CLUSTERDOWN; maps of the slots learned; commands that got no answer. */
+    _Atomic uint64_t cluster_redirects, cluster_retries, cluster_refreshes,
+        cluster_errors;
+};
+
+/* A node of the cache's Redis Cluster, as one process sees it. */
+#define BOARD_CACHE_NODES 32
+#define BOARD_NODE_NAME   72
+enum board_node_state {
+    BOARD_NODE_NONE, /* nothing stands here */
+    BOARD_NODE_IDLE, /* known, and not needed yet */
+    BOARD_NODE_UP,
+    BOARD_NODE_AWAY,
+};
+struct board_cache_node {
+    _Atomic int32_t state; /* enum board_node_state; written after the name */
+    _Atomic uint32_t is_replica;
+    char name[BOARD_NODE_NAME]; /* "host:port" */
 };
 
 #define BOARD_FRAMES 32
@@ -137,6 +156,7 @@ struct board_slot {
      * it. */
     _Atomic uint64_t pss, rss;
     _Atomic uint32_t busy_permille;
+    struct board_cache_node cache_nodes[BOARD_CACHE_NODES];
     struct board_doing doing; /* under `sequence` */
     /* By its signal handler when it crashes or is asked: its stack, and what it was at.
      * Written once, before frame_count. */
@@ -247,6 +267,14 @@ struct board_growing {
     size_t offset, count;
 };
 extern const struct board_growing board_growing[];
+
+/* How many processes see a node of the cache's cluster so; scoreboard_nodes.c. */
+struct board_node_sum {
+    char name[BOARD_NODE_NAME];
+    bool is_replica; /* all that know it say so */
+    uint32_t up, away, idle;
+};
+size_t board_sum_nodes(struct scoreboard *board, struct board_node_sum *ret, size_t room);
 
 /* A consistent copy; false when the writer was torn off in the middle. */
 bool board_read_doing(const struct board_slot *slot, struct board_doing *ret);

@@ -19,12 +19,14 @@ struct redis *jobs_queue_redis(const struct options *options, const char *client
 }
 
 /* Jobs do not wait for the cache: it is best effort. */
-struct redis *jobs_cache_redis(const struct options *options, const char *client_name)
+struct redis *jobs_cache_redis(const struct options *options, const char *client_name,
+                               struct board_slot *slot)
 {
     return connect_cache(options,
                          &(struct connect_redis){ .name = client_name,
                                                   .timeout_ms = options->redis.timeout,
-                                                  .breaker_ms = options->redis.breaker });
+                                                  .breaker_ms = options->redis.breaker,
+                                                  .slot = slot });
 }
 
 struct pg *jobs_pg(const struct options *options, int size, int overflow,

@@ -13,7 +13,8 @@
  * better to do than to wait. The caller owns it; NULL: the URL cannot be used
  * (logged). `client_name` is shown by CLIENT LIST. */
 struct redis *jobs_queue_redis(const struct options *options, const char *client_name);
-struct redis *jobs_cache_redis(const struct options *options, const char *client_name);
+struct redis *jobs_cache_redis(const struct options *options, const char *client_name,
+                               struct board_slot *slot);
 struct pg *jobs_pg(const struct options *options, int size, int overflow,
                    const char *application_name, const struct role_context *role);
 

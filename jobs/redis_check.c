@@ -9,6 +9,7 @@
 #include "common/embedded.h"
 #include "common/log.h"
 #include "common/task.h"
+#include "jobs/cache_check.h"
 #include "lua_scripts.h"
 #include <errno.h>
 #include <math.h>
@@ -255,6 +256,9 @@ static void ask(void *arg)
     const char *info = ask_info(question->redis);
     redis_check_judge(info, ask_clock(question->redis), say, question);
     judge_rights(question);
+    const char *of_cache = cache_check(question->options);
+    if (of_cache)
+        say(question, REDIS_WARNING, of_cache);
 }
 
 static void asked(void *arg, enum task_outcome outcome)

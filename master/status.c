@@ -216,6 +216,24 @@ static void add_databases(cJSON *status, struct master *m)
     }
 }
 
+static void add_cache_nodes(cJSON *status, struct master *m)
+{
+    struct board_node_sum sums[BOARD_CACHE_NODES];
+    size_t count = board_sum_nodes(m->board, sums, BOARD_CACHE_NODES);
+    cJSON *list = cJSON_AddArrayToObject(status, "cache_nodes");
+
+    for (size_t i = 0; i < count; i++) {
+        cJSON *row = cJSON_CreateObject();
+
+        cJSON_AddStringToObject(row, "name", sums[i].name);
+        cJSON_AddStringToObject(row, "role", sums[i].is_replica ? "replica" : "primary");
+        cJSON_AddNumberToObject(row, "up", sums[i].up);
+        cJSON_AddNumberToObject(row, "away", sums[i].away);
+        cJSON_AddNumberToObject(row, "idle", sums[i].idle);
+        cJSON_AddItemToArray(list, row);
+    }
+}
+
 static const char *const stages[] = {
     [RELOAD_NONE] = "",
     [RELOAD_PROBE] = "looking at the database",
@@ -282,6 +300,7 @@ cJSON *status_json(struct master *m)
     add_upgrade(status, m);
     add_services(status, m);
     add_databases(status, m);
+    add_cache_nodes(status, m);
     cJSON *pools = cJSON_AddArrayToObject(status, "pools");
     for (size_t i = 0; i < m->pool_count; i++)
         if (!m->pools[i].is_removed || pool_running(m, &m->pools[i]) > 0)
@@ -425,6 +444,32 @@ static void add_database(const cJSON *row, struct buf *out)
              number(row, "retries"));
 }
 
+/* "cache: cluster of 3 primaries and 3 replicas; away: 127.0.0.1:7001 (for 4 processes)"
+ */
+static void add_cache_text(const cJSON *nodes, struct buf *out)
+{
+    int primaries = 0, replicas = 0, away = 0;
+    const cJSON *row;
+
+    if (cJSON_GetArraySize(nodes) == 0)
+        return;
+    cJSON_ArrayForEach(row, nodes)
+    {
+        bool is_replica = strcmp(text(row, "role"), "replica") == 0;
+
+        primaries += !is_replica;
+        replicas += is_replica;
+    }
+    buf_addf(out, "cache: cluster of %d primaries and %d replicas", primaries, replicas);
+    cJSON_ArrayForEach(row, nodes)
+    {
+        if (number(row, "away") > 0)
+            buf_addf(out, "%s %s (for %.0f processes)",
+                     away++ ? "," : "; away:", text(row, "name"), number(row, "away"));
+    }
+    buf_addc(out, '\n');
+}
+
 void status_text_tree(const cJSON *status, struct buf *out)
 {
     const cJSON *row;
@@ -442,6 +487,7 @@ void status_text_tree(const cJSON *status, struct buf *out)
                  text(status, "log_level"));
     add_reload_text(cJSON_GetObjectItemCaseSensitive(status, "reload"), out);
     add_upgrade_text(cJSON_GetObjectItemCaseSensitive(status, "upgrade"), out);
+    add_cache_text(cJSON_GetObjectItemCaseSensitive(status, "cache_nodes"), out);
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(status, "services"))
     {
         buf_addf(out, "├─ %-24s pid %-7.0f %s\n", text(row, "name"), number(row, "pid"),

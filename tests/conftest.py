@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "har
 
 from pages import PageServer  # noqa: E402
 from pgbouncer import PgBouncer  # noqa: E402
+from redis_cluster import RedisCluster  # noqa: E402
 from services import Postgres, Redis  # noqa: E402
 from stack import BINARY, Stack  # noqa: E402
 
@@ -70,14 +71,34 @@ def pooler(session_folder, postgres):
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def shared_cluster(session_folder):
+    """With FORKMARK_CACHE_CLUSTER every stack has its cache in this cluster."""
+    cluster = RedisCluster(os.path.join(session_folder, "cluster")) \
+        if os.environ.get("FORKMARK_CACHE_CLUSTER") else None
+    yield cluster
+    if cluster:
+        cluster.stop()
+
+
 @pytest.fixture
-def make_stack(folder, postgres, template, redis_server, pooler):
+def cache_cluster(shared_cluster):
+    """Empty for each test: its users are of another database."""
+    if shared_cluster:
+        shared_cluster.flush()
+    return shared_cluster
+
+
+@pytest.fixture
+def make_stack(folder, postgres, template, redis_server, pooler, cache_cluster):
     """make_stack(workers=4) starts one; all are stopped, and their logs read, at the end."""
     stacks = []
 
     def make(start=True, **options):
         path = tempfile.mkdtemp(dir=folder)
         options.setdefault("pooler", pooler)
+        if cache_cluster:
+            options.setdefault("redis_more", cache_cluster.settings())
         stack = Stack(path, postgres, redis_server, template, **options)
         stacks.append(stack)
         return stack.start() if start else stack

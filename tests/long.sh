@@ -3,13 +3,13 @@
 #
 #   sh tests/long.sh            everything
 #   sh tests/long.sh streams    only these: streams outages reload ledger faults spread
-#                               schedulers soak systemd pooler replicas container newcomer
+#                               schedulers soak systemd pooler replicas cluster container newcomer
 #                               fuzz valgrind
 #   sh tests/long.sh suites     not among everything: tests/run.sh in a fresh Debian 12 and
 #                               a fresh Debian 13, up to 25 minutes each
 set -u
 cd "$(dirname "$0")/.."
-parts=${*:-streams outages reload ledger faults spread schedulers soak systemd pooler replicas container newcomer fuzz valgrind}
+parts=${*:-streams outages reload ledger faults spread schedulers soak systemd pooler replicas cluster container newcomer fuzz valgrind}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 python=/usr/bin/python3
 failed=0
@@ -37,6 +37,13 @@ wants pooler && run env FORKMARK_PGBOUNCER=1 $pytest tests/integration/test_acce
     tests/integration/test_search.py
 # Streaming replication: replicas and the primary lost, paused, promoted, silent.
 wants replicas && run $pytest tests/long/test_replicas_full.py
+# The cache in a Redis Cluster: all of its failures, and what clients see otherwise.
+wants cluster && run $pytest tests/long/test_cluster_full.py
+wants cluster && run env FORKMARK_CACHE_CLUSTER=1 $pytest tests/integration/test_access.py \
+    tests/integration/test_auth.py tests/integration/test_bookmarks.py \
+    tests/integration/test_clients.py tests/integration/test_lifetimes.py \
+    tests/integration/test_main_job.py tests/integration/test_page_and_health.py \
+    tests/integration/test_search.py
 wants container && run $pytest tests/long/test_container.py
 wants newcomer && run $pytest tests/long/test_newcomer.py -k test_a_newcomer
 wants suites && run $pytest tests/long/test_newcomer.py -k test_the_whole_suite

@@ -229,14 +229,29 @@ static enum refusal check_family(struct request *req, bool has_redis)
     return rc > 0 ? REFUSE_NOT : REFUSE_REVOKED;
 }
 
+/* A replica that has taken its primary's place may call a family good that had been
+ * revoked: as long as such a word counts, PostgreSQL is asked. */
+static bool may_be_wrong(const struct request *req)
+{
+    struct redis *redis = req->server->cache_redis;
+    int64_t lost_us = redis_lost_until_us(redis, NULL, 0);
+    char tag[16];
+
+    if (lost_us == 0 || clock_unix_us() - lost_us > GOOD_S * INT64_C(1000000))
+        return false;
+    int length = snprintf(tag, sizeof(tag), "u%d", (int)req->token.user_id);
+    lost_us = redis_lost_until_us(redis, tag, (size_t)length);
+    return lost_us != 0 && clock_unix_us() - lost_us <= GOOD_S * INT64_C(1000000);
+}
+
 static enum refusal judge(struct request *req, const struct gate_answer *answer,
                           bool has_redis)
 {
     if (answer->token == GATE_REVOKED)
         return REFUSE_REVOKED;
-    if (answer->token == GATE_GOOD)
+    if (answer->token == GATE_GOOD && !may_be_wrong(req))
         return REFUSE_NOT;
-    return check_family(req, has_redis);
+    return check_family(req, has_redis && answer->token != GATE_GOOD);
 }
 
 /*

@@ -81,7 +81,9 @@ static void run(void *arg)
     ask_database(server);
     ask_redis(server, server->redis, connect_queue_option(server->options));
     if (server->cache_redis != server->redis)
-        ask_redis(server, server->cache_redis, "redis.cache_url");
+        ask_redis(server, server->cache_redis,
+                  *server->options->redis.cache_url ? "redis.cache_url"
+                                                    : "redis.cache.cluster");
     ask_itself(server);
 }
 

@@ -48,7 +48,8 @@ static void open_services(struct server *server)
     const struct options *options = server->options;
     struct connect_redis redis = { .name = worker.name,
                                    .timeout_ms = options->redis.timeout,
-                                   .breaker_ms = options->redis.breaker };
+                                   .breaker_ms = options->redis.breaker,
+                                   .slot = server->slot };
 
     snprintf(worker.name, sizeof(worker.name), "forkmark-worker-%d",
              (int)server->slot->number);
@@ -62,7 +63,7 @@ static void open_services(struct server *server)
                                          .reads_replicas = true });
     server->redis = connect_queue(options, &redis);
     server->cache_redis =
-        *options->redis.cache_url ? connect_cache(options, &redis) : server->redis;
+        connect_has_own_cache(options) ? connect_cache(options, &redis) : server->redis;
     if (!server->redis || !server->cache_redis)
         fatal("%s is no address of a Redis", connect_queue_option(options));
     server->cache = cache_new(server->cache_redis, options->redis.prefix);

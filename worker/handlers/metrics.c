@@ -96,6 +96,14 @@ static const struct total totals[] = {
     { "cache_hit_total", "Answers found in the cache.", COUNTER(cache_hits), false },
     { "cache_miss_total", "Answers not found in the cache.", COUNTER(cache_misses),
       false },
+    { "cache_cluster_redirects_total", "MOVED and ASK that were followed.",
+      COUNTER(cluster_redirects), false },
+    { "cache_cluster_retries_total", "Commands put off by TRYAGAIN or CLUSTERDOWN.",
+      COUNTER(cluster_retries), false },
+    { "cache_cluster_refreshes_total", "Times the cluster's slots were learned.",
+      COUNTER(cluster_refreshes), false },
+    { "cache_cluster_errors_total", "Commands to the cluster without an answer.",
+      COUNTER(cluster_errors), false },
 };
 
 static uint64_t read_counter(const struct board_counters *count, size_t field)
@@ -367,6 +375,36 @@ static void add_servers(struct page *page)
                 exposition_int(
                     &page->text, labels,
                     total_of(page, field + (size_t)place * sizeof(_Atomic uint64_t)));
+    }
+}
+
+/* ---- the cache's nodes ---- */
+
+/* "idle": known, and not needed yet by that many processes. */
+static void add_cache_nodes(struct page *page)
+{
+    struct board_node_sum *sums =
+        arena_array(page->req->arena, BOARD_CACHE_NODES, sizeof(*sums));
+    size_t count = board_sum_nodes(page->board, sums, BOARD_CACHE_NODES);
+
+    if (count == 0)
+        return;
+    exposition_begin(&page->text, "cache_node_processes", METRIC_GAUGE,
+                     "Processes that see this node of the cache's cluster so.");
+    for (size_t i = 0; i < count; i++) {
+        const char *role = sums[i].is_replica ? "replica" : "primary";
+        const struct {
+            const char *name;
+            uint32_t count;
+        } states[] = { { "up", sums[i].up },
+                       { "away", sums[i].away },
+                       { "idle", sums[i].idle } };
+
+        for (size_t k = 0; k < sizeof(states) / sizeof(states[0]); k++)
+            exposition_int(&page->text,
+                           LABELS({ "node", sums[i].name }, { "role", role },
+                                  { "state", states[k].name }),
+                           states[k].count);
     }
 }
 
@@ -648,6 +686,7 @@ enum http_status metrics_show(struct request *req)
     add_sum_now(page, "database_connections_in_use", "Connections of the pools in use.",
                 read_database);
     add_servers(page);
+    add_cache_nodes(page);
     add_totals(page);
     add_classes(page);
     add_busy_totals(page);

@@ -23,6 +23,7 @@ static void run_task(void (*run)(void *arg))
 {
     task_runtime_init();
     redis = redis_new(&(struct redis_options){ .url = server.url,
+                                               .one_slot = true,
                                                .connect_timeout_ms = 2000,
                                                .timeout_ms = 1000,
                                                .breaker_ms = 200 });

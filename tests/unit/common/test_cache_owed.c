@@ -1,56 +1,73 @@
 /*
- * test_cache_owed.c - each user once, with the latest position; a full list lets the
- * first go.
+ * test_cache_owed.c - each user once, with the latest position; put in, taken out,
+ * walked through.
  */
 #include "common/cache_owed.h"
 #include "tests/unit/testing.h"
+#include <stdlib.h>
 
-static struct cache_owed owed;
-
-static int empty(void **state)
-{
-    (void)state;
-    owed.count = 0;
-    return 0;
-}
+#define USERS 5000
 
 static void each_user_once(void **state)
 {
+    struct cache_owed owed = { 0 };
     struct cache_owed_entry entry;
+    size_t at = 0;
+    uint64_t positions[3] = { 0 };
 
     (void)state;
-    assert_true(cache_owed_add(&owed, 1, 20));
-    assert_true(cache_owed_add(&owed, 2, 5));
-    assert_true(cache_owed_add(&owed, 1, 10));
-    assert_true(cache_owed_add(&owed, 2, UINT64_MAX)); /* it wrote, nobody knows where */
-    assert_true(cache_owed_add(&owed, 2, 30));
-    assert_true(cache_owed_take(&owed, &entry));
-    assert_int_equal(entry.user_id, 2);
-    assert_true(entry.position == UINT64_MAX);
-    assert_true(cache_owed_take(&owed, &entry));
-    assert_int_equal(entry.user_id, 1);
-    assert_true(entry.position == 20);
-    assert_false(cache_owed_take(&owed, &entry));
+    cache_owed_add(&owed, 1, 20);
+    cache_owed_add(&owed, 2, 5);
+    cache_owed_add(&owed, 1, 10);
+    cache_owed_add(&owed, 2, UINT64_MAX); /* it wrote, nobody knows where */
+    cache_owed_add(&owed, 2, 30);
+    assert_int_equal(owed.count, 2);
+    while (cache_owed_next(&owed, &at, &entry))
+        positions[entry.user_id] = entry.position;
+    assert_true(positions[1] == 20 && positions[2] == UINT64_MAX);
+    /* Who comes back begins anew. */
+    cache_owed_remove(&owed, 1);
+    cache_owed_add(&owed, 1, 3);
+    at = 0;
+    while (cache_owed_next(&owed, &at, &entry))
+        positions[entry.user_id] = entry.position;
+    assert_true(positions[1] == 3);
+    cache_owed_done(&owed);
 }
 
-static void a_full_list_lets_the_first_go(void **state)
+static void what_is_put_in_is_there(void **state)
 {
+    struct cache_owed owed = { 0 };
     struct cache_owed_entry entry;
+    size_t at = 0, seen = 0;
+    int64_t sum = 0;
 
     (void)state;
-    for (int i = 0; i < CACHE_OWED_MAX; i++)
-        assert_true(cache_owed_add(&owed, i, 1));
-    assert_false(cache_owed_add(&owed, CACHE_OWED_MAX, 1));
-    assert_int_equal(owed.count, CACHE_OWED_MAX);
-    while (cache_owed_take(&owed, &entry))
-        assert_int_not_equal(entry.user_id, 0);
+    assert_false(cache_owed_has(&owed, 1));
+    cache_owed_remove(&owed, 1);
+    for (int32_t user = 1; user <= USERS; user++)
+        cache_owed_add(&owed, user * 64, 0); /* neighbours at home, too */
+    assert_int_equal(owed.count, USERS);
+    for (; cache_owed_next(&owed, &at, &entry); seen++)
+        sum += entry.user_id / 64;
+    assert_int_equal(seen, USERS);
+    assert_int_equal(sum, (int64_t)USERS * (USERS + 1) / 2);
+    for (int32_t user = 1; user <= USERS; user += 2)
+        cache_owed_remove(&owed, user * 64);
+    for (int32_t user = 1; user <= USERS; user++) {
+        assert_int_equal(cache_owed_has(&owed, user * 64), user % 2 == 0);
+        assert_false(cache_owed_has(&owed, user * 64 + 1));
+    }
+    assert_int_equal(owed.count, USERS / 2);
+    cache_owed_done(&owed);
+    assert_false(cache_owed_has(&owed, 2));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(each_user_once, empty),
-        cmocka_unit_test_setup(a_full_list_lets_the_first_go, empty),
+        cmocka_unit_test(each_user_once),
+        cmocka_unit_test(what_is_put_in_is_there),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

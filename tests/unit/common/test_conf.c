@@ -571,6 +571,66 @@ static void errors_of_other_sources(void **state)
         "share of the CPUs such as \"50%\"\n");
 }
 
+/* Where the cache is, is said once, and whole. */
+static void errors_of_the_cache(void **state)
+{
+    static const char lonely[] =
+        "is for the nodes of redis.cache.cluster, and there are none; redis.cache_url "
+        "holds its own";
+    static const char *const schemes[] = { "redis://127.0.0.1:7000", "u:p@a:1", "a:1/2" };
+    static const char *const bad_places[] = { "a:0", "a:65536", ":1", "[]:1", "[::1" };
+    struct buf errors = BUF_HEAP;
+
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        const char *place = i < 3 ? schemes[i] : bad_places[i - 3];
+        char text[128], expected[256];
+
+        snprintf(text, sizeof(text), "redis: { cache: {\n cluster = [ \"%s\" ]; }; };\n",
+                 place);
+        snprintf(expected, sizeof(expected),
+                 "FILE:2: `redis.cache.cluster` must hold %s; it is \"%s\"\n",
+                 i < 3 ? "hosts and ports, without redis:// or password"
+                       : "places such as \"10.0.0.1:6379\" or \"[::1]:6379\"",
+                 place);
+        expect_errors(text, (struct conf_input){ 0 }, expected);
+    }
+    expect_errors("redis: {\n cache_url = \"redis://h\";\n"
+                  " cache: {\n cluster = \"a:1, [::1]:2\"; }; };\n",
+                  (struct conf_input){ 0 },
+                  "FILE:4: `redis.cache.cluster` and redis.cache_url both say where the "
+                  "cache is: give one of them\n");
+    for (int i = 0; i < 3; i++) {
+        static const char *const settings[][2] = { { "user", "\"u\"" },
+                                                   { "password", "\"p\"" },
+                                                   { "ssl", "true" } };
+        char text[128], expected[256];
+
+        snprintf(text, sizeof(text), "redis: { cache: {\n %s = %s; }; };\n",
+                 settings[i][0], settings[i][1]);
+        snprintf(expected, sizeof(expected), "FILE:2: `redis.cache.%s` %s\n",
+                 settings[i][0], lonely);
+        expect_errors(text, (struct conf_input){ 0 }, expected);
+    }
+    expect_errors("redis: { cache: { read_replicas = true; }; };\n",
+                  (struct conf_input){ 0 },
+                  "FILE:1: `redis.cache.read_replicas` needs redis.cache.cluster: one "
+                  "Redis has no slots to share out\n");
+    expect_errors("redis: { cache: { cluster = \"a:1\";\n user = \"u\"; }; };\n",
+                  (struct conf_input){ 0 },
+                  "FILE:2: `redis.cache.user` needs a password: set "
+                  "redis.cache.password\n");
+    struct options *options =
+        load("redis: { cache: { cluster = [ \"a-1.b:6379\", \"[::1]:7000\" ]; user = "
+             "\"u\"; password = \"p\"; ssl = true; read_replicas = true; }; };\n",
+             (struct conf_input){ 0 }, &errors);
+    assert_string_equal(buf_text(&errors), "");
+    assert_int_equal(options->redis.cache.cluster.count, 2);
+    assert_string_equal(options->redis.cache.cluster.items[1], "[::1]:7000");
+    options_free(options);
+    buf_done(&errors);
+}
+
 static void errors_of_ranges(void **state)
 {
     (void)state;
@@ -1060,6 +1120,7 @@ int main(void)
         cmocka_unit_test(fields_from_a_file),
         cmocka_unit_test(counts_that_are_ranges),
         cmocka_unit_test(errors_of_ranges),
+        cmocka_unit_test(errors_of_the_cache),
         cmocka_unit_test(errors_of_files),
         cmocka_unit_test(files_that_are_none),
         cmocka_unit_test(a_parser_that_exits),

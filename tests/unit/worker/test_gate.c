@@ -27,8 +27,10 @@ static void clean_up(void *arg, enum task_outcome outcome)
 static void run_task(void (*run)(void *arg))
 {
     task_runtime_init();
-    redis = redis_new(&(struct redis_options){
-        .url = server.url, .connect_timeout_ms = 2000, .timeout_ms = 1000 });
+    redis = redis_new(&(struct redis_options){ .url = server.url,
+                                               .one_slot = true,
+                                               .connect_timeout_ms = 2000,
+                                               .timeout_ms = 1000 });
     gate_init("t:", 0);
     task_spawn(&(struct task_spec){ .name = "test", .run = run, .on_end = clean_up });
     task_run_loop();
