@@ -185,7 +185,7 @@ def test_a_reload_moves_the_cache_into_the_cluster(make_stack, cluster):
     check_log(stack)
     assert "warning" not in check_services(stack)
     # A node alone is no cache: one is told so.
-    stack.write_config(redis_more=f'cache_url = "redis://{cluster.nodes[0].place}";')
+    stack.write_config(redis_more=f'cache_url = "redis://{cluster.primaries()[0].place}";')
     assert "name some of its nodes in redis.cache.cluster" in check_services(stack)
     stack.write_config(redis_more='cache: { cluster = [ "127.0.0.1:1" ]; };')
     assert "the cache's Redis does not answer" in check_services(stack)
