@@ -210,6 +210,21 @@ static const struct command *find_command(char *const words[], size_t count)
     return NULL;
 }
 
+/* Of a command that is known by its first word, how it is written. */
+static void say_unknown(const char *word, struct buf *text)
+{
+    size_t length = strlen(word), before = text->length;
+
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (strncmp(commands[i].words, word, length) == 0 &&
+            (commands[i].words[length] == ' ' || !commands[i].words[length]))
+            buf_addf(text, "%s`%s`", text->length > before ? " or " : "write ",
+                     commands[i].words);
+    if (text->length == before)
+        buf_addf(text, "unknown command `%s`", word);
+    buf_adds(text, "; see forkmark ctl --help\n");
+}
+
 /* {"words":[...]} to texts that live as long as `request`. */
 static bool read_words(const cJSON *request, char *words[WORDS_MAX + 1],
                        size_t *ret_count)
@@ -292,7 +307,7 @@ static bool answer(struct master *m, struct client *client)
             is_ok = command->run(m, words, &text, reply);
         client->is_waiting = is_ok && command->waits && reload_is_busy(m);
         if (!command)
-            buf_addf(&text, "unknown command `%s`; see forkmark ctl --help\n", words[0]);
+            say_unknown(words[0], &text);
     }
     if (client->is_waiting)
         wait_for_reload(m, client, buf_text(&text), reply);

@@ -258,7 +258,10 @@ def test_without_an_end_it_stays_until_it_is_taken_back(make_stack):
     (("log-level", "loud"), "`loud` is no level: error, warn, info, debug or config"),
     (("drain", "one"), "`one` is no process id"),
     (("frobnicate",), "unknown command `frobnicate`"),
-    (("status", "--watch", "soon"), "unknown command `status`"),
+    (("status", "--watch", "soon"), "write `status`; see forkmark ctl --help"),
+    (("scale", "web"), "write `scale <pool> <count>` or `scale <pool> <count> --for <time>`; see"),
+    (("restart",), "write `restart --rolling` or `restart --rolling --wait`; see"),
+    (("sh",), "unknown command `sh`"),
 ])
 def test_what_makes_no_sense_is_refused(module_stack, words, reason):
     answer = module_stack.ctl(*words)
