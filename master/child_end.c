@@ -8,6 +8,7 @@
 #include "master/master.h"
 #include "master/pool_parts.h"
 #include "master/tally.h"
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -75,9 +76,16 @@ static bool is_done(int status)
     return WIFEXITED(status) && WEXITSTATUS(status) == ROLE_DONE;
 }
 
+/* Before it listens for signals, those that tell it to end do just that (spawn.c). */
+static bool was_told_early(const struct child *child, int status)
+{
+    return child->is_draining && !child->was_ready && WIFSIGNALED(status) &&
+           (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT);
+}
+
 bool child_ended_on_purpose(const struct child *child, int status)
 {
-    if (is_done(status))
+    if (is_done(status) || was_told_early(child, status))
         return true;
     return status == 0 &&
            (child->is_draining || (child->was_ready && child->pool->role->may_end));

@@ -100,6 +100,7 @@ class Chaos:
             self.counts[fault.__name__] = self.counts.get(fault.__name__, 0) + 1
             fault()
             assert self.stack.master.is_running(), self.stack.log_text()[-4000:]
+            self.go_on()  # also when faults come late, on a machine with other things to do
             while time.monotonic() < began + seconds * (number + 1) / faults:
                 self.go_on()
                 time.sleep(0.01)

@@ -429,6 +429,34 @@ static void children_end_with_their_master(void **state)
     close(ends[1]);
 }
 
+/* A status as wait(2) has it: a signal's number, or an exit status above it. */
+static void an_end_that_was_asked_for_is_no_death(void **state)
+{
+    static const struct {
+        bool is_draining, was_ready;
+        int status;
+        bool is_on_purpose;
+    } cases[] = {
+        { true, true, 0, true },          { true, false, 0, true },
+        { false, true, 0, false },        { true, false, SIGTERM, true },
+        { true, false, SIGINT, true },    { true, false, SIGKILL, false },
+        { false, false, SIGTERM, false }, /* somebody else's wish */
+        { true, true, SIGTERM, false },   /* it should have drained */
+        { true, true, 1 << 8, false },    { false, true, ROLE_DONE << 8, true },
+    };
+    struct pool pool = { .role = &test_worker };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct child child = { .pool = &pool,
+                               .is_draining = cases[i].is_draining,
+                               .was_ready = cases[i].was_ready };
+
+        if (child_ended_on_purpose(&child, cases[i].status) != cases[i].is_on_purpose)
+            fail_msg("case %zu", i);
+    }
+}
+
 /* What kept processes from starting may be what the reload puts right. */
 static void a_reload_does_not_wait_for_a_pause_to_end(void **state)
 {
@@ -496,6 +524,7 @@ int main(void)
         cmocka_unit_test(a_new_generation_that_dies_leaves_the_old_one_alone),
         cmocka_unit_test(a_graceful_stop_ends_all),
         cmocka_unit_test(children_end_with_their_master),
+        cmocka_unit_test(an_end_that_was_asked_for_is_no_death),
         cmocka_unit_test(a_reload_does_not_wait_for_a_pause_to_end),
         cmocka_unit_test(who_never_gets_ready_speaks_against_its_generation),
     };
