@@ -190,6 +190,14 @@ static void take(struct master *m, const struct heir *heir)
 
 /* Orders ------------------------------------------------------------------------ */
 
+/* In place of a time: nobody's order, but where the load had brought the pool. */
+#define BY_LOAD (-1)
+
+static bool is_by_load(const struct pool *pool)
+{
+    return !pool->order.is_given && pool->most > pool->configured && !pool->is_put_away;
+}
+
 /* "role pool count until who" a line. */
 void upgrade_set_orders(const struct master *m)
 {
@@ -202,12 +210,24 @@ void upgrade_set_orders(const struct master *m)
             buf_addf(&orders, "%d %s %d %lld %s\n", (int)pool->role->board, pool->name,
                      pool->is_put_away ? pool->order.wanted : pool->wanted,
                      (long long)pool->order.until_unix_ms, pool->order.who);
+        else if (is_by_load(pool) && !pool->is_removed)
+            buf_addf(&orders, "%d %s %d %d load\n", (int)pool->role->board, pool->name,
+                     pool->wanted, BY_LOAD);
     }
     if (orders.length > 0)
         setenv(ORDERS_VARIABLE, buf_text(&orders), 1);
     else
         unsetenv(ORDERS_VARIABLE);
     buf_done(&orders);
+}
+
+/* As far as the range that is configured now allows it. */
+static void take_load(struct master *m, struct pool *pool, int wanted)
+{
+    if (wanted > pool->most)
+        wanted = pool->most;
+    if (wanted > pool->configured)
+        pool_scale(m, pool, wanted);
 }
 
 static void take_order(struct master *m, char *line)
@@ -218,6 +238,8 @@ static void take_order(struct master *m, char *line)
     int64_t until = strtoll(take_word(&line), NULL, 10);
     int64_t left = until - clock_unix_us() / 1000;
 
+    if (pool && (int)pool->role->board == role && until == BY_LOAD)
+        take_load(m, pool, wanted);
     if (!pool || (int)pool->role->board != role || wanted < 0 || (until && left <= 0))
         return;
     if (pool_order(m, pool, wanted, until ? (uint64_t)left : 0, line) < 0)

@@ -64,7 +64,10 @@ class Chaos:
     def stop(self):
         pid = self.victim()
         if pid is not None and len(self.stopped) < 2:
-            os.kill(pid, signal.SIGSTOP)
+            try:
+                os.kill(pid, signal.SIGSTOP)
+            except ProcessLookupError:  # it has ended since it was listed
+                return
             self.stopped[pid] = time.monotonic() + self.random.uniform(0.1, 5)
 
     def hup(self):

@@ -155,10 +155,15 @@ def test_and_back_again(beside, number):
 def test_counters_and_history_go_along(beside, is_forward):
     """Whoever ends leaves to the other one what it has counted: each request counts once."""
     beside.ledger.stop()
+    # Where the load has brought a count is where it goes on, too.
+    beside.write_config(workers="{ min = 1; max = 4; }")
+    assert beside.ctl_at("reload", "--wait").returncode == 0
     assert beside.ctl_at("scale", "web", "3").returncode == 0
+    assert beside.ctl_at("scale", "web", "config").returncode == 0
     wait_until(lambda: len(beside.children("worker")) == 3, 20, "three workers")
     before = scrape(beside.client())
     new = start_beside(beside)
+    assert new["pools"][0]["wanted"] == 3 and "scaled" not in new["pools"][0]
     for _ in range(40):
         assert beside.client().get("/health/liveness", headers={"Connection": "close"}).status_code == 200
     os.kill(beside.master.pid if is_forward else new["pid"], signal.SIGTERM)
