@@ -129,6 +129,16 @@ static const struct conf_key rows[] = {
       .unit = "s",
       .applies = CONF_LIVE,
       .help = "how long a draining process may finish its requests or its job" },
+    { .path = "server.drain_delay",
+      .type = CONF_SECONDS,
+      AT(server.drain_delay),
+      .def = "0",
+      .max = 600,
+      .unit = "s",
+      .applies = CONF_LIVE,
+      .help =
+          "at a graceful stop readiness says no for so long, while all is served, so "
+          "that a load balancer stops sending first; 0 where none asks for readiness" },
     { .path = "server.max_requests",
       .type = CONF_INT,
       AT(server.max_requests),

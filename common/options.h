@@ -90,6 +90,7 @@ struct options {
         uint64_t body_timeout;       /* 30 s to send the body */
         uint64_t timeout;            /* 30 s: a worker silent so long is killed */
         uint64_t graceful_timeout;   /* 30 s */
+        uint64_t drain_delay;        /* 0 */
         int64_t max_requests;        /* a worker is replaced after so many; 0: never */
         int64_t max_requests_jitter; /* up to so many more */
         uint64_t max_rss;    /* a worker with more memory is replaced; 0: none is */

@@ -177,6 +177,7 @@ struct board_backlog {
 /* What every child has in common. */
 struct board_shared {
     _Atomic uint32_t configured_workers;
+    _Atomic uint32_t is_leaving;  /* readiness says no; all is still served */
     _Atomic uint32_t is_stopping; /* the server's end, not one child's */
     _Atomic uint64_t restarts, kills, reloads, reload_failures;
     _Atomic int32_t

@@ -29,8 +29,8 @@
 /* The duties, in the order that lets one turn do the most: what a stage makes
  * possible is done by those after it. */
 static uint64_t (*const duties[])(struct master *m) = {
-    services_turn, start_turn, watch_turn,   pools_turn,  reload_turn,
-    stop_turn,     tally_turn, upgrade_turn, notify_turn,
+    services_turn, start_turn, watch_turn, doors_turn,   pools_turn,
+    reload_turn,   stop_turn,  tally_turn, upgrade_turn, notify_turn,
 };
 
 /* Signals ------------------------------------------------------------------- */

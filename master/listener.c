@@ -217,106 +217,11 @@ bool listeners_open(struct listeners *listeners, const struct options *options,
     return false;
 }
 
-bool listeners_start(struct listeners *listeners, int backlog, struct buf *error)
-{
-    for (size_t i = 0; i < listeners->count; i++) {
-        if (listen(listeners->fds[i], backlog) < 0) {
-            say_why(&listeners->addresses[i], errno, error);
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Shutting and closing ---------------------------------------------------------- */
-
-/*
- * For a listening socket the filter sees every segment from the TCP header on:
- * drop those with SYN set, keep the final ACK of handshakes under way.
- */
-static void drop_syns(int fd)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
-        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, TH_SYN, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, 0),
-        BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
-    };
-    struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
-
-    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
-        log_debug("no filter for the last connections: %s", strerror(errno));
-}
-
 /* At the manager's sockets clients wait for the next start; at those that another master
  * has they come to that one. A filter would be that one's as well: it is the socket's. */
 static bool is_others(const struct address *address)
 {
     return address->is_managers || address->is_shared;
-}
-
-static void shut_one(struct listeners *listeners, size_t i)
-{
-    if (is_others(&listeners->addresses[i]))
-        return;
-    if (listeners->addresses[i].as.any.sa_family == AF_UNIX)
-        address_remove_name(&listeners->addresses[i]);
-    else
-        drop_syns(listeners->fds[i]);
-}
-
-static void close_one(struct listeners *listeners, size_t i)
-{
-    close(listeners->fds[i]);
-    address_remove_name(&listeners->addresses[i]);
-}
-
-void listeners_shut(struct listeners *listeners)
-{
-    for (size_t i = 0; i < listeners->count; i++)
-        shut_one(listeners, i);
-}
-
-void listeners_close(struct listeners *listeners)
-{
-    for (size_t i = 0; i < listeners->count; i++)
-        close_one(listeners, i);
-    listeners->count = 0;
-}
-
-void listeners_share(struct listeners *listeners, bool are_shared)
-{
-    for (size_t i = 0; i < listeners->count; i++)
-        listeners->addresses[i].is_shared = are_shared;
-}
-
-/* Renewing ---------------------------------------------------------------------- */
-
-bool listeners_renew(struct listeners *ret, const struct listeners *now,
-                     const struct options *options, struct buf *error)
-{
-    /* listen() on those that are open already only sets their backlog anew. */
-    if (open_all(ret, now, options, error) &&
-        listeners_start(ret, (int)options->server.backlog, error))
-        return true;
-    listeners_close_others(ret, now);
-    ret->count = 0;
-    return false;
-}
-
-bool listeners_have_others(const struct listeners *these, const struct listeners *kept)
-{
-    for (size_t i = 0; i < these->count; i++)
-        if (listeners_find_fd(kept, &these->addresses[i]) < 0)
-            return true;
-    return false;
-}
-
-void listeners_shut_others(struct listeners *gone, const struct listeners *kept)
-{
-    for (size_t i = 0; i < gone->count; i++)
-        if (listeners_find_fd(kept, &gone->addresses[i]) < 0)
-            shut_one(gone, i);
 }
 
 /* A name that was taken away comes back with a new socket only. */
@@ -342,6 +247,146 @@ static void reopen_one(struct listeners *listeners, size_t i, int backlog)
             close(fd);
     }
     buf_done(&error);
+}
+
+static bool has_lost_its_name(const struct address *address)
+{
+    return address->as.any.sa_family == AF_UNIX && !is_others(address) &&
+           address->inode == 0;
+}
+
+bool listeners_start(struct listeners *listeners, int backlog, struct buf *error)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        if (has_lost_its_name(&listeners->addresses[i])) {
+            reopen_one(listeners, i, backlog);
+            continue;
+        }
+        if (listen(listeners->fds[i], backlog) < 0) {
+            say_why(&listeners->addresses[i], errno, error);
+            return false;
+        }
+    }
+    listeners->is_listening = true;
+    return true;
+}
+
+/* Shutting and closing ---------------------------------------------------------- */
+
+/*
+ * For a listening socket the filter sees every segment from the TCP header on:
+ * drop those with SYN set, keep the final ACK of handshakes under way.
+ */
+static void drop_syns(int fd)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, TH_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+    };
+    struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+
+    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
+        log_debug("no filter for the last connections: %s", strerror(errno));
+}
+
+static void shut_one(struct listeners *listeners, size_t i)
+{
+    if (is_others(&listeners->addresses[i]))
+        return;
+    if (listeners->addresses[i].as.any.sa_family == AF_UNIX)
+        address_remove_name(&listeners->addresses[i]);
+    else
+        drop_syns(listeners->fds[i]);
+}
+
+static void close_one(struct listeners *listeners, size_t i)
+{
+    close(listeners->fds[i]);
+    address_remove_name(&listeners->addresses[i]);
+}
+
+void listeners_shut(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        shut_one(listeners, i);
+}
+
+static bool listens(int fd)
+{
+    int yes = 0;
+    socklen_t length = sizeof(yes);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &length) == 0 && yes;
+}
+
+static void refuse_one(struct listeners *listeners, size_t i)
+{
+    int none = 0, fd = listeners->fds[i];
+
+    if (is_others(&listeners->addresses[i]))
+        return;
+    if (listeners->addresses[i].as.any.sa_family == AF_UNIX) {
+        address_remove_name(&listeners->addresses[i]);
+        listeners->addresses[i].inode = 0;
+    } else if (listens(fd)) {
+        /* Of all processes that have it: it is the socket that ends, not a descriptor. */
+        shutdown(fd, SHUT_RD);
+        setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none));
+    }
+}
+
+void listeners_refuse(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        refuse_one(listeners, i);
+    listeners->is_listening = false;
+}
+
+void listeners_close(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        close_one(listeners, i);
+    listeners->count = 0;
+}
+
+void listeners_share(struct listeners *listeners, bool are_shared)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        listeners->addresses[i].is_shared = are_shared;
+}
+
+/* Renewing ---------------------------------------------------------------------- */
+
+bool listeners_renew(struct listeners *ret, const struct listeners *now,
+                     const struct options *options, struct buf *error)
+{
+    /* listen() on those that are open already only sets their backlog anew. */
+    if (open_all(ret, now, options, error) &&
+        (!now->is_listening ||
+         listeners_start(ret, (int)options->server.backlog, error))) {
+        ret->is_listening = now->is_listening;
+        return true;
+    }
+    listeners_close_others(ret, now);
+    ret->count = 0;
+    return false;
+}
+
+bool listeners_have_others(const struct listeners *these, const struct listeners *kept)
+{
+    for (size_t i = 0; i < these->count; i++)
+        if (listeners_find_fd(kept, &these->addresses[i]) < 0)
+            return true;
+    return false;
+}
+
+void listeners_shut_others(struct listeners *gone, const struct listeners *kept)
+{
+    for (size_t i = 0; i < gone->count; i++)
+        if (listeners_find_fd(kept, &gone->addresses[i]) < 0)
+            shut_one(gone, i);
 }
 
 void listeners_reopen_others(struct listeners *gone, const struct listeners *kept,

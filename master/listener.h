@@ -44,7 +44,8 @@ struct listeners {
     int fds[LISTENERS_MAX];
     struct address addresses[LISTENERS_MAX];
     size_t count;
-    bool has_tls; /* those of TCP speak HTTPS */
+    bool has_tls;      /* those of TCP speak HTTPS */
+    bool is_listening; /* listeners_start() has been called, and not taken back */
 };
 
 /* False with the reason in `error`. */
@@ -73,6 +74,9 @@ bool listeners_start(struct listeners *listeners, int backlog, struct buf *error
  * in the backlog can still be accepted.
  */
 void listeners_shut(struct listeners *listeners);
+/* From now on who connects is refused, and who still waits is cut off. The addresses stay
+ * ours: listeners_start() opens them again. The service manager's are left alone. */
+void listeners_refuse(struct listeners *listeners);
 /* Those that another master has as well are only left: see listeners_share(). */
 void listeners_close(struct listeners *listeners);
 /* Whether another master serves at all of them, too. */
@@ -82,7 +86,8 @@ void listeners_set_modes(const struct listeners *listeners);
 
 /*
  * For a reload: the sockets of `options`, those that `now` has already taken over from
- * it, the others bound and listening. False with the reason: nothing was left behind.
+ * it, the others bound, and listening if those do. False with the reason: nothing was
+ * left behind.
  */
 bool listeners_renew(struct listeners *ret, const struct listeners *now,
                      const struct options *options, struct buf *error);

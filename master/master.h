@@ -41,6 +41,7 @@ enum master_phase {
 
 enum stop_stage {
     STOP_NONE,
+    STOP_NOTICE, /* readiness says no, for server.drain_delay; all is served as ever */
     STOP_LINGER, /* no new connections; workers empty the backlog */
     STOP_DRAIN,  /* children finish what they have */
     STOP_SERVICES,
@@ -117,6 +118,7 @@ struct master {
     bool was_announced;  /* the "ready" line is written once */
 
     struct listeners listeners;
+    uint64_t doors_at; /* when to try again to listen; 0: nothing failed */
     struct reload reload;
     struct upgrade upgrade;
     struct notify manager; /* systemd, as a rule */
@@ -137,8 +139,10 @@ struct master {
     bool migration_was_away; /* said already */
     enum stop_stage stop;
     bool stop_is_quick;
-    bool stop_returns_jobs; /* at once, while requests may end */
-    uint64_t stop_at;       /* when the present stage has had its time */
+    bool stop_returns_jobs;      /* at once, while requests may end */
+    bool had_served, had_notice; /* before the stop; of it */
+    uint64_t refuses_at; /* in a drain: whoever connects is refused from then on */
+    uint64_t stop_at;    /* when the present stage has had its time */
     int exit_status;
 
     int epoll_fd, notify_fd;
@@ -160,6 +164,11 @@ void master_unwatch(struct master *m, struct watch *watch);
 /* start.c: services, then the schema, then the children. */
 uint64_t start_turn(struct master *m);
 bool start_reaped(struct master *m, pid_t pid, int status);
+
+/* doors.c: the listening sockets follow the number of workers. */
+uint64_t doors_turn(struct master *m);
+/* Sockets that were taken over may listen already, where nobody is to answer. */
+void doors_begin(struct master *m);
 
 /* watch.c: silent children and overdue jobs. */
 uint64_t watch_turn(struct master *m);

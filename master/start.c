@@ -31,12 +31,15 @@ static int check_redis(struct master *m, const struct options *options)
 
 static void start_serving(struct master *m)
 {
+    bool has_workers = conf_count_value(&m->options->server.workers) > 0;
     struct buf error = BUF_HEAP;
 
-    if (listeners_start(&m->listeners, (int)m->options->server.backlog, &error)) {
+    if (!has_workers ||
+        listeners_start(&m->listeners, (int)m->options->server.backlog, &error)) {
         m->phase = PHASE_SERVING;
         pools_configure(m, NULL);
         upgrade_take_children(m);
+        doors_begin(m);
         /* Whether its Redis keeps jobs: a matter of warnings, nobody waits for it. */
         if (spawn_short(m, "check", m->options, check_redis) < 0)
             log_warn("the queue's Redis could not be looked at");

@@ -28,7 +28,13 @@ struct server {
     struct cache *cache;
     struct http *http; /* libmicrohttpd and its connections */
     struct hub *hub;   /* open event streams by user */
-    bool draining;
+    bool draining;     /* this worker; a successor may serve already */
 };
+
+/* Whether the whole server is about to end: what readiness says no for. */
+static inline bool server_is_leaving(const struct server *server)
+{
+    return board_shared(server->board)->is_leaving;
+}
 
 #endif

@@ -148,7 +148,7 @@ enum http_status health_readiness(struct request *req)
     bool database = database_answers(req);
     bool redis = redis_answers(req);
     bool reads = database || pg_has_reader(req->server->pg);
-    bool ready = reads && !req->server->draining;
+    bool ready = reads && !server_is_leaving(req->server);
     struct buf out = BUF_IN(req->arena);
     struct json_writer w = { .out = &out };
 
