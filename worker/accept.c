@@ -114,7 +114,7 @@ static void take(struct accept *accept, int fd, const struct sockaddr *peer,
 
     if (greeting_expects(accept->greeting, peer))
         greeting_add(accept->greeting, fd, peer, length);
-    else if (!http_add(http, fd, peer, length, http_is_tls(http, peer)))
+    else if (!http_add(http, fd, peer, length, http_is_tls(http, peer) ? HTTP_TLS : 0))
         log_warn("a connection could not be taken over: %s", strerror(errno));
 }
 

@@ -147,6 +147,7 @@ static void write_json(struct buf *line, const struct exchange *exchange, const 
     json_put_int(&w, "bytes", (int64_t)exchange->reply.length);
     json_put_double(&w, "ms", (double)us / 1000, 1);
     json_put_text(&w, "client_ip", req->client_ip);
+    json_put_text(&w, "scheme", req->is_secure ? "https" : "http");
     json_put_int(&w, "user_id", req->user_id);
     json_put_text(&w, "request_id", req->id);
     json_end_object(&w);

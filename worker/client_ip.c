@@ -73,15 +73,31 @@ static const char *forwarded_for(struct request *req)
     return buf_text(&all);
 }
 
-void client_ip_find(struct request *req)
+/* Of several values the last is the nearest hop's, and the only one it vouches for. */
+static bool says_https(const char *forwarded)
+{
+    const char *last = forwarded ? strrchr(forwarded, ',') : NULL;
+
+    last = last ? last + 1 : forwarded;
+    return last && strcasecmp(last + strspn(last, " \t"), "https") == 0;
+}
+
+void client_ip_find(struct request *req, const struct connection *connection)
 {
     char peer[INET6_ADDRSTRLEN], found[INET6_ADDRSTRLEN];
     bool is_unix = !req->peer || req->peer->sa_family == AF_UNIX;
+    const char *forwarded = NULL;
 
+    req->is_secure = connection->flags & (HTTP_TLS | HTTP_BEHIND_TLS);
     client_ip_text(req->peer, peer);
-    /* Most requests have no such header or an untrusted peer: nothing to parse. */
-    const char *forwarded =
-        client_ip_is_trusted(&rules, is_unix ? NULL : peer) ? forwarded_for(req) : NULL;
+    /* A balancer's own question is its own, whatever stands in it. */
+    if (!(connection->flags & HTTP_CHECK) &&
+        client_ip_is_trusted(&rules, is_unix ? NULL : peer)) {
+        forwarded = forwarded_for(req);
+        const char *scheme = request_header(req, "X-Forwarded-Proto");
+        if (scheme)
+            req->is_secure = says_https(scheme);
+    }
     client_ip_walk(&rules, is_unix ? NULL : peer, forwarded, found);
     req->client_ip = arena_strdup(req->arena, found);
 }

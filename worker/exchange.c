@@ -183,7 +183,7 @@ static void read_head(struct exchange *exchange, const char *method, const char 
     read_method(req, method);
     read_id(req);
     req->origin = request_header(req, "Origin");
-    client_ip_find(req);
+    client_ip_find(req, exchange->connection);
     read_body_length(exchange);
     exchange->head_read = true;
 }

@@ -76,15 +76,37 @@ static void turn_away(struct guest *guest, const char *why)
 static void welcome(struct guest *guest, const struct proxy_header *header)
 {
     struct greeting *greeting = guest->greeting;
-    bool is_tls = http_is_tls(greeting->server->http, (struct sockaddr *)&guest->peer);
+    unsigned flags = http_is_tls(greeting->server->http, (struct sockaddr *)&guest->peer)
+                         ? HTTP_TLS
+                         : 0;
     struct sockaddr_storage address = header->is_local ? guest->peer : header->address;
     socklen_t length = header->is_local ? guest->peer_length : header->address_length;
 
     if (!http_add(greeting->server->http, let_go(guest), (struct sockaddr *)&address,
-                  length, is_tls)) {
+                  length,
+                  flags | (header->is_tls ? HTTP_BEHIND_TLS : 0) |
+                      (header->length == 0 ? HTTP_CHECK : 0))) {
         log_warn("a connection could not be taken over: %s", strerror(errno));
         greeting->gone(greeting->arg);
     }
+}
+
+/* Whether it is a question about this server's health, whose beginning nobody sends in
+ * pieces. Where TLS comes first it cannot be seen. */
+static bool is_check(const struct guest *guest, size_t size)
+{
+    static const char *const checks[] = { "GET /health/", "HEAD /health/",
+                                          "GET /api/health", "HEAD /api/health" };
+
+    if (http_is_tls(guest->greeting->server->http, (struct sockaddr *)&guest->peer))
+        return false;
+    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+        size_t length = strlen(checks[i]);
+
+        if (size >= length && memcmp(guest->header, checks[i], length) == 0)
+            return true;
+    }
+    return false;
 }
 
 /* What is there of the header; never a byte behind it. */
@@ -102,6 +124,11 @@ static void listen_to(struct guest *guest)
     }
     size_t before = guest->length, all = before + (size_t)got;
     enum proxy_state state = proxy_parse(guest->header, all, &header);
+    if (state == PROXY_BAD && before == 0 && is_check(guest, all)) {
+        /* What has come stays in the socket: it is HTTP's. */
+        welcome(guest, &(struct proxy_header){ .is_local = true });
+        return;
+    }
     if (state == PROXY_GOOD)
         all = header.length;
     else if (state == PROXY_BAD || all == sizeof(guest->header)) {

@@ -4,6 +4,10 @@
  * With server.proxy_protocol every connection from a peer in server.proxy_allow_ips (or
  * over a Unix socket) begins with such a header, and one without it is closed: guessing
  * would let a client write its own. Others speak HTTP at once, and are who they are.
+ *
+ * One thing may come without: a question about this server's health (GET or HEAD of
+ * /health/... or /api/health...), as balancers and orchestrators ask it themselves. It is
+ * answered as the peer's own, X-Forwarded-For is not looked at, and the connection ends.
  * Who says nothing for server.header_timeout is closed as well.
  */
 #ifndef FORKMARK_WORKER_GREETING_H

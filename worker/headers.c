@@ -86,7 +86,8 @@ void headers_add(struct exchange *exchange, struct MHD_Response *response)
     add_limit(req, response);
     if (reply->retry_after > 0)
         add_number(response, "Retry-After", reply->retry_after);
-    if (reply->close || req->server->draining || accept_lets_go(req->server))
+    if (reply->close || (exchange->connection->flags & HTTP_CHECK) ||
+        req->server->draining || accept_lets_go(req->server))
         MHD_add_response_header(response, "Connection", "close");
     else if (always.keep_alive[0])
         MHD_add_response_header(response, "Keep-Alive", always.keep_alive);

@@ -34,7 +34,9 @@ struct http {
     size_t engine_count;      /* 2 with TLS */
     struct connection *first; /* newest first */
     size_t count;
-    size_t pending;       /* handed over; libmicrohttpd takes them up when it runs next */
+    size_t pending; /* handed over; libmicrohttpd takes them up when it runs next */
+    uint8_t *flags; /* of a socket, from http_add() until libmicrohttpd has it */
+    size_t flags_size;
     uv_timer_t timer;     /* what MHD_get_timeout() asked for */
     uv_timer_t sweep;     /* phases that last too long */
     uv_prepare_t prepare; /* runs libmicrohttpd after resumes, before the loop waits */
@@ -166,6 +168,7 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
         connection->http = http;
         connection->mhd = mhd;
         connection->fd = info->connect_fd;
+        connection->flags = http->flags[info->connect_fd];
         connection_set_phase(connection, CONNECTION_NEW);
         connection->next = http->first;
         if (http->first)
@@ -319,10 +322,26 @@ bool http_can_tls(void)
     return MHD_is_feature_supported(MHD_FEATURE_TLS) == MHD_YES;
 }
 
-bool http_add(struct http *http, int fd, const struct sockaddr *address, socklen_t length,
-              bool is_tls)
+static void note_flags(struct http *http, int fd, unsigned flags)
 {
-    struct MHD_Daemon *daemon = http->engines[is_tls ? ENGINE_TLS : ENGINE_PLAIN].daemon;
+    size_t needed = (size_t)fd + 1;
+
+    if (needed > http->flags_size) {
+        http->flags = realloc(http->flags, 2 * needed);
+        if (!http->flags)
+            fatal("out of memory");
+        http->flags_size = 2 * needed;
+    }
+    http->flags[fd] = (uint8_t)flags;
+}
+
+bool http_add(struct http *http, int fd, const struct sockaddr *address, socklen_t length,
+              unsigned flags)
+{
+    struct MHD_Daemon *daemon =
+        http->engines[flags & HTTP_TLS ? ENGINE_TLS : ENGINE_PLAIN].daemon;
+
+    note_flags(http, fd, flags);
 
     /* Version 0.9 starts the connection here, 1.0 when it runs next: counted from now
      * on either way, or a burst would pass the limit. It closes the socket when it fails.
@@ -429,8 +448,10 @@ static void handle_closed(uv_handle_t *handle)
 {
     struct http *http = handle->data;
 
-    if (--http->open_handles == 0)
+    if (--http->open_handles == 0) {
+        free(http->flags);
         free(http);
+    }
 }
 
 void http_free(struct http *http)

@@ -30,6 +30,13 @@ enum connection_phase {
     CONNECTION_IDLE, /* between two requests: server.keepalive */
 };
 
+/* What is known of a connection before its first byte of HTTP. */
+enum {
+    HTTP_TLS = 1,        /* it begins with TLS, which is ours to speak */
+    HTTP_BEHIND_TLS = 2, /* the client speaks TLS to a balancer that said so */
+    HTTP_CHECK = 4,      /* a balancer's own question about this server's health */
+};
+
 /* One accepted socket, from MHD_add_connection() until libmicrohttpd closes it. */
 struct connection {
     struct connection *next, *prev;
@@ -39,6 +46,7 @@ struct connection {
     enum connection_phase phase;
     uint64_t phase_since; /* clock_ms() */
     int fd;
+    unsigned flags; /* HTTP_TLS and so on */
 };
 
 /* Borrows the server. Needs the runtime. Never NULL: a start without HTTP is fatal. */
@@ -55,7 +63,7 @@ bool http_is_tls(const struct http *http, const struct sockaddr *peer);
 bool http_can_tls(void);
 /* Takes an accepted, non-blocking socket over. False: it has been closed. */
 bool http_add(struct http *http, int fd, const struct sockaddr *address, socklen_t length,
-              bool is_tls);
+              unsigned flags);
 /* Called each time a connection has gone: room for another. */
 void http_on_close(struct http *http, void (*closed)(void *arg), void *arg);
 

@@ -53,7 +53,7 @@ static int connect_to_itself(struct server *server)
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
         role_refuse(server->role, "no socket pair: %s", strerror(errno));
-    if (!http_add(server->http, ends[0], &address, sizeof(address.sa_family), false))
+    if (!http_add(server->http, ends[0], &address, sizeof(address.sa_family), 0))
         role_refuse(server->role, "it takes no connection");
     return ends[1];
 }

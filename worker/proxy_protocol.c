@@ -119,19 +119,49 @@ static enum proxy_state parse_line(const char *text, size_t size,
 
 /* ---- version 2 ---- */
 
-enum { HEAD_V2 = 16, COMMAND_LOCAL = 0x20, COMMAND_PROXY = 0x21 };
+enum {
+    HEAD_V2 = 16,
+    COMMAND_LOCAL = 0x20,
+    COMMAND_PROXY = 0x21,
+    TYPE_SSL = 0x20,
+    CLIENT_SSL = 0x01,
+};
 
 static uint16_t number_at(const uint8_t *data)
 {
     return (uint16_t)(data[0] << 8 | data[1]);
 }
 
+/* Behind the addresses stand fields of type, length and value. One that is cut short ends
+ * the list: what was said before counts. */
+static bool says_tls(const uint8_t *data, size_t length)
+{
+    while (length >= 3) {
+        size_t size = number_at(data + 1);
+
+        if (size > length - 3)
+            return false;
+        if (data[0] == TYPE_SSL)
+            return size > 0 && (data[3] & CLIENT_SSL) != 0;
+        data += 3 + size;
+        length -= 3 + size;
+    }
+    return false;
+}
+
+static size_t addresses_size(uint8_t kind)
+{
+    return kind == 0x11 ? 12 : kind == 0x21 ? 36 : kind == 0x31 ? 216 : 0;
+}
+
 /* Family and kind of socket; the addresses' length. */
 static bool read_addresses(uint8_t kind, const uint8_t *data, size_t length,
                            struct proxy_header *header)
 {
+    size_t size = addresses_size(kind);
     uint16_t port;
 
+    header->is_tls = length > size && says_tls(data + size, length - size);
     switch (kind) {
     case 0x00: /* unspecified */
         return header->is_local = true;

@@ -27,6 +27,7 @@ struct proxy_header {
     /* The balancer's own (a health check), or of a kind without an address: the client is
      * the peer. */
     bool is_local;
+    bool is_tls; /* the client speaks TLS to the balancer (version 2, PP2_TYPE_SSL) */
     struct sockaddr_storage address; /* AF_INET, AF_INET6, or AF_UNIX without a path */
     socklen_t address_length;
 };

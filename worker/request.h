@@ -66,8 +66,9 @@ struct request {
     int64_t int_params[REQUEST_PARAMS]; /* of <int:x> */
     const struct sockaddr *peer;        /* as accepted; NULL: a Unix socket */
     const char *client_ip;              /* behind trusted hops (contract 1.11) */
-    const char *origin;                 /* of CORS; NULL: none sent */
-    struct buf body;                    /* on the heap; freed with the arena */
+    bool is_secure; /* the client speaks TLS, to us or to a trusted hop that says so */
+    const char *origin; /* of CORS; NULL: none sent */
+    struct buf body;    /* on the heap; freed with the arena */
 
     /* Set by access.c before the handler runs, if the route asks for a token. */
     struct token token;

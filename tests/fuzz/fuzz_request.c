@@ -138,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         start_server();
     require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) ==
             0);
-    require(http_add(server.http, pair[0], &address, sizeof(address.sa_family), false));
+    require(http_add(server.http, pair[0], &address, sizeof(address.sa_family), 0));
     send_all(pair[1], data, size);
     shutdown(pair[1], SHUT_WR);
 

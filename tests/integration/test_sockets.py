@@ -1,5 +1,6 @@
 """Addresses: several, IPv6, Unix sockets, those of a service manager, PROXY headers."""
 
+import json
 import os
 import signal
 import socket
@@ -27,10 +28,12 @@ def read_all(connection):
     return answer
 
 
-def ask(address, *parts, family=socket.AF_INET, pause=0.05):
+def ask(address, *parts, family=socket.AF_INET, pause=0.05, source=None):
     """Sends the parts one by one; all that comes back."""
     with socket.socket(family) as connection:
         connection.settimeout(20)
+        if source:
+            connection.bind((source, 0))
         connection.connect(address)
         for part in parts:
             connection.sendall(part)
@@ -157,6 +160,12 @@ def client_of(stack, name):
     return line.split("client=")[1].split()[0]
 
 
+def access_line(stack, name):
+    """The access log's object of the request of that id."""
+    return wait_until(lambda: next((json.loads(line) for line in stack.log_text().splitlines()
+                                    if f'"request_id":"{name}"' in line), None), 5, name)
+
+
 def test_a_proxy_header_names_the_client(make_stack):
     stack = make_stack(workers=1, server="proxy_protocol = true;")
     address = ("127.0.0.1", stack.port)
@@ -175,10 +184,47 @@ def test_a_proxy_header_names_the_client(make_stack):
     assert client_of(stack, "forged") == "192.0.2.7"
 
 
+def test_a_balancer_asks_for_health_without_a_header(make_stack):
+    """Its own question; and it is no way around the header for anything else."""
+    stack = make_stack(workers=1, server="proxy_protocol = true;", log='access = true; format = "json";')
+    address = ("127.0.0.1", stack.port)
+    ready = ALIVE.replace(b"liveness", b"readiness").replace(b"Connection: close", b"X-Forwarded-For: 192.0.2.66")
+    answer = ask(address, ready % b"plain-check", ALIVE % b"another")  # two on one connection
+    assert answer.count(b"HTTP/1.1 ") == 1 and b" 200 " in answer
+    assert access_line(stack, "plain-check")["client_ip"] == "127.0.0.1"
+    assert b" 200 " in ask(address, ALIVE.replace(b"GET", b"HEAD") % b"x")
+    for other in (b"/api/bookmarks", b"/healthy", b"//health/liveness"):
+        assert ask(address, ALIVE.replace(b"/health/liveness", other) % b"x") == b""
+    # Nor in pieces, or behind something.
+    assert ask(address, b"GET /hea") == b""
+    assert ask(address, b"\r\n" + ALIVE % b"x") == b""
+
+
+def test_the_scheme_is_what_trusted_hops_say(make_stack):
+    stack = make_stack(workers=1, server='proxy_protocol = true; proxy_allow_ips = "127.0.0.2";'
+                                         'forwarded_allow_ips = "127.0.0.3";',
+                       log='access = true; format = "json";')
+    tls = b"\x20\0\x05\x01\0\0\0\0"
+    proto = ALIVE.replace(b"Host", b"X-Forwarded-Proto: %s\r\nHost")
+    cases = [
+        ("127.0.0.1", b"", proto % (b"https", b"scheme-0"), "http"),  # nobody's hop
+        ("127.0.0.3", b"", proto % (b"https", b"scheme-1"), "https"),
+        ("127.0.0.3", b"", proto % (b"https, http", b"scheme-2"), "http"),
+        ("127.0.0.3", b"", ALIVE % b"scheme-3", "http"),
+        ("127.0.0.2", v2(0x21, 0x11, from_v4("192.0.2.8") + tls), ALIVE % b"scheme-4", "https"),
+        ("127.0.0.2", v2(0x21, 0x11, from_v4("192.0.2.8")), ALIVE % b"scheme-5", "http"),
+        ("127.0.0.2", v2(0x21, 0x11, from_v4("192.0.2.8") + tls), proto % (b"http", b"scheme-6"), "https"),
+        ("127.0.0.2", v2(0x21, 0x11, from_v4("127.0.0.3") + tls), proto % (b"http", b"scheme-7"), "http"),
+    ]
+    for number, (source, header, request, scheme) in enumerate(cases):
+        assert b" 200 " in ask(("127.0.0.1", stack.port), header + request, source=source), number
+        assert access_line(stack, f"scheme-{number}")["scheme"] == scheme, number
+
+
 def test_a_balancer_without_a_header_and_with_a_wrong_one(make_stack):
     stack = make_stack(workers=1, server='proxy_protocol = true; header_timeout = "1s";')
     address = ("127.0.0.1", stack.port)
-    for wrong in (ALIVE % b"x", b"PROXY TCP4 1 2 3 4\r\n" + ALIVE % b"x", b"\0" * 300,
+    for wrong in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"PROXY TCP4 1 2 3 4\r\n" + ALIVE % b"x", b"\0" * 300,
                   b"PROXY UNKNOWN " + b"x" * 200, v2(0x21, 0x11, from_v4("192.0.2.8")[:8]) + ALIVE % b"x"):
         assert ask(address, wrong) == b"", wrong
     for slow in (b"", b"PROXY TCP4 192.", V2 + b"\x21"):

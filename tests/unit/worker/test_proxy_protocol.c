@@ -214,6 +214,39 @@ static void a_binary_header_has_a_limit(void **state)
     assert_int_equal(parse(data, 16, &header), PROXY_BAD);
 }
 
+static void a_field_says_that_the_client_speaks_tls(void **state)
+{
+    static const struct {
+        const char *fields;
+        size_t size;
+        bool is_tls;
+    } cases[] = {
+        { "", 0, false },
+        { "\x20\0\5\1\0\0\0\0", 8, true },
+        { "\x20\0\5\7\0\0\0\0", 8, true },  /* with a certificate as well */
+        { "\x20\0\5\0\0\0\0\0", 8, false }, /* none was spoken */
+        { "\2\0\1a\x20\0\5\1\0\0\0\0", 12, true },
+        { "\2\0\0\4\0\0", 6, false },
+        { "\x20\0\0", 3, false },   /* nothing said */
+        { "\x20\0\5\1", 4, false }, /* cut short */
+        { "\2\xff\xff\x20\0\5\1\0\0\0\0", 11, false },
+        { "\x20", 1, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint8_t data[64] = V2 "\x21\x11\0\0\xc0\0\2\7\x0a\0\0\1\x12\x67\0\x50";
+        struct proxy_header header;
+
+        data[15] = (uint8_t)(12 + cases[i].size);
+        memcpy(data + 28, cases[i].fields, cases[i].size);
+        assert_int_equal(parse(data, 28 + cases[i].size, &header), PROXY_GOOD);
+        assert_string_equal(show(&header), "192.0.2.7 4711");
+        if (header.is_tls != cases[i].is_tls)
+            fail_msg("case %zu", i);
+    }
+}
+
 static void a_unix_client_has_no_address(void **state)
 {
     uint8_t data[16 + 216] = V2 "\x21\x31\0\xd8";
@@ -234,6 +267,7 @@ int main(void)
         cmocka_unit_test(wrong_headers_are_refused),
         cmocka_unit_test(a_line_has_107_bytes_at_most),
         cmocka_unit_test(a_binary_header_has_a_limit),
+        cmocka_unit_test(a_field_says_that_the_client_speaks_tls),
         cmocka_unit_test(a_unix_client_has_no_address),
     };
 
