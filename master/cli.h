@@ -18,8 +18,8 @@ struct arguments {
     size_t set_count;
     char *words[CLI_WORDS_MAX + 1]; /* what is no option; the command is not among them */
     size_t word_count;
-    bool show, services, running, reference, markdown,
-        json;           /* the commands' own switches */
+    bool show, services, running, reference, markdown, json,
+        contract;       /* the commands' own switches */
     const char *socket; /* ctl's */
     bool wants_help;
     struct conf_input input; /* file, environment and sets, ready for options_load() */

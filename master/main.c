@@ -145,9 +145,10 @@ static int run_migrate(const struct arguments *arguments)
     setup_complete(&setup);
     const struct options *options = setup.options;
     connect_pg_defaults(options);
-    int count = migrate_run(*options->database.migrate_url ? options->database.migrate_url
-                                                           : options->database.url,
-                            &error);
+    const char *url = *options->database.migrate_url ? options->database.migrate_url
+                                                     : options->database.url;
+    int count =
+        arguments->contract ? migrate_contract(url, &error) : migrate_run(url, &error);
     if (count < 0)
         fprintf(stderr, "forkmark migrate: %s\n", buf_text(&error));
     else
@@ -253,6 +254,19 @@ static void take_socket(struct arguments *arguments, const char *text)
     arguments->socket = text;
 }
 
+static void take_contract(struct arguments *arguments, const char *text)
+{
+    (void)text;
+    arguments->contract = true;
+}
+
+static const struct cli_option migrate_options[] = {
+    { 0, "contract", NULL,
+      "also take away what older programs use: none of them runs any more",
+      take_contract },
+    { 0 },
+};
+
 static const struct cli_option check_options[] = {
     { 0, "show", NULL, "print every value and where it comes from", take_show },
     { 0, "services", NULL, "ask the queue's Redis, too, whether it suits",
@@ -314,10 +328,12 @@ static const struct command commands[] = {
       .usage = "",
       .about = "Applies the migrations the database does not have yet, each in its own\n"
                "transaction. `serve` does the same at its start; any number of them may\n"
-               "run at once.",
+               "run at once. Those that take away what older programs use wait for\n"
+               "--contract, to be said once every server runs this version.",
       .details = "Example:\n"
                  "  DATABASE_URL=postgresql://db/fm forkmark migrate\n\n"
                  "Exit status: 0 up to date, 1 it failed and says why, 2 usage.\n",
+      .options = migrate_options,
       .run = run_migrate },
     { .name = "ctl",
       .summary = "look at and steer the running server",

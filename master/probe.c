@@ -11,6 +11,7 @@
 #include "common/connect.h"
 #include "common/log.h"
 #include "jobs/redis_check.h"
+#include "master/deployment.h"
 #include "master/master.h"
 #include "master/tls_files.h"
 #include "master/upgrade.h"
@@ -227,10 +228,16 @@ static int judge(struct master *m, const struct options *options)
 static int migrate(struct master *m, const struct options *options)
 {
     struct buf error = BUF_HEAP;
-    int rc = migrate_run(migration_url(options), &error);
+    /* With a database of its own no other program can be older, but for the one whose
+     * place this takes right now. */
+    bool is_alone = m->embedded[SERVICE_POSTGRES] && !upgrade_has_heirs();
+    int rc = is_alone ? migrate_contract(migration_url(options), &error)
+                      : migrate_run(migration_url(options), &error);
 
     if (rc < 0)
         note(m, buf_text(&error));
+    else
+        deployment_compare(options, migration_url(options));
     buf_done(&error);
     return rc < 0 ? PROBE_FAILED : PROBE_GOOD;
 }
@@ -273,7 +280,11 @@ int probe_reload(struct master *m, const struct options *options)
     connect_pg_defaults(options);
     int status = m->reload.needs_migration ? migrate(m, options) : PROBE_GOOD;
 
-    return status == PROBE_GOOD ? judge(m, options) : status;
+    if (status == PROBE_GOOD)
+        status = judge(m, options);
+    if (status == PROBE_GOOD && !m->reload.needs_migration)
+        deployment_compare(options, migration_url(options));
+    return status;
 }
 
 /* ---- files ---- */

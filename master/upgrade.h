@@ -46,6 +46,8 @@ void upgrade_done(struct master *m);
 void upgrade_take_services(struct master *m);
 /* Once there are pools: children of the former program become theirs, to be replaced. */
 void upgrade_take_children(struct master *m);
+/* Whether children of the former program serve on, until they are replaced. */
+bool upgrade_has_heirs(void);
 /* A child of the former program that ended before that. */
 bool upgrade_reaped(struct master *m, pid_t pid, int status);
 

@@ -156,6 +156,11 @@ static const struct role *const roles[] = {
 };
 
 /* One that the configuration has no more is there until its last child has gone. */
+bool upgrade_has_heirs(void)
+{
+    return upgrade_own.heir_count > 0;
+}
+
 static struct pool *pool_of(struct master *m, const struct heir *heir)
 {
     struct pool *pool = pool_find(m, heir->pool);

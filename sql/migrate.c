@@ -4,6 +4,10 @@
  * Each migration is one transaction that first takes the lock and then looks
  * whether another server was quicker. The lock belongs to the transaction, not to
  * the session, so it works through poolers and cannot be left behind.
+ *
+ * What a row keeps besides: which migration a program has to know to work with the
+ * database from then on (`needs`; 0: any). So a program can tell whether what is newer
+ * than itself has only added to the schema, or has taken away what it uses.
  */
 #include "sql/migrate.h"
 #include "common/buf.h"
@@ -28,7 +32,15 @@ static const char make_table[] = "CREATE TABLE IF NOT EXISTS schema_migrations (
                                  "    number integer PRIMARY KEY,"
                                  "    name text NOT NULL,"
                                  "    sha256 varchar(64) NOT NULL,"
-                                 "    applied_at timestamptz NOT NULL DEFAULT now())";
+                                 "    applied_at timestamptz NOT NULL DEFAULT now(),"
+                                 "    needs integer NOT NULL DEFAULT 0)";
+
+struct run {
+    PGconn *connection;
+    bool contracts; /* those are applied as well */
+    bool is_first_look;
+    const struct embedded_file *waits; /* a contract that was left for later, or NULL */
+};
 
 static int number_of(const struct embedded_file *file)
 {
@@ -42,6 +54,22 @@ static size_t known_count(void)
     while (migrations[count].name)
         count++;
     return count;
+}
+
+/* "-- contract: 0007" in a line of its own: 7. 0: it only adds. */
+static int contract_of(const struct embedded_file *file)
+{
+    static const char mark[] = "\n-- contract: ";
+    const char *at = strstr(file->data, mark);
+
+    if (strncmp(file->data, mark + 1, sizeof(mark) - 2) == 0)
+        at = file->data - 1;
+    return at ? (int)strtol(at + sizeof(mark) - 1, NULL, 10) : 0;
+}
+
+static int last_known(void)
+{
+    return known_count() ? number_of(&migrations[known_count() - 1]) : 0;
 }
 
 static void hash_of(const struct embedded_file *file, char ret[HASH_SIZE])
@@ -158,10 +186,16 @@ static bool check_row(const PGresult *rows, int row, struct buf *error)
     char hash[HASH_SIZE];
 
     if (!file) {
+        int needs = (int)strtol(PQgetvalue(rows, row, 4), NULL, 10);
+
+        if (number > last_known() && needs <= last_known())
+            return true; /* it has only added */
         buf_addf(error,
-                 "the database is newer than this program: it has migration %s, "
-                 "the last one known here is %s",
-                 name, known_count() ? migrations[known_count() - 1].name : "none");
+                 "the database is newer than this program: it has migration %s, after "
+                 "which a program has to know migration %04d; the last one known here "
+                 "is %s",
+                 name, needs ? needs : number,
+                 known_count() ? migrations[known_count() - 1].name : "none");
         return false;
     }
     hash_of(file, hash);
@@ -178,7 +212,7 @@ static bool check_row(const PGresult *rows, int row, struct buf *error)
 static PGresult *read_applied(PGconn *connection, struct buf *error)
 {
     PGresult *rows = ask(connection,
-                         "SELECT number, name, sha256, applied_at::date "
+                         "SELECT number, name, sha256, applied_at::date, needs "
                          "FROM schema_migrations ORDER BY number",
                          error);
 
@@ -191,14 +225,24 @@ static PGresult *read_applied(PGconn *connection, struct buf *error)
     return rows;
 }
 
-static const struct embedded_file *first_missing(const PGresult *rows)
+static bool is_applied(const PGresult *rows, int number)
 {
-    int row = 0;
+    for (int row = 0; row < PQntuples(rows); row++) {
+        if ((int)strtol(PQgetvalue(rows, row, 0), NULL, 10) == number)
+            return true;
+    }
+    return false;
+}
 
-    for (const struct embedded_file *file = migrations; file->name; file++, row++) {
-        if (row >= PQntuples(rows) ||
-            (int)strtol(PQgetvalue(rows, row, 0), NULL, 10) != number_of(file))
+/* The first to be applied now; run->waits is set when one is left for later. */
+static const struct embedded_file *first_missing(struct run *run, const PGresult *rows)
+{
+    for (const struct embedded_file *file = migrations; file->name; file++) {
+        if (is_applied(rows, number_of(file)))
+            continue;
+        if (run->contracts || contract_of(file) == 0)
             return file;
+        run->waits = file;
     }
     return NULL;
 }
@@ -248,15 +292,17 @@ static bool run_script(PGconn *connection, const struct embedded_file *file,
 static bool note_applied(PGconn *connection, const struct embedded_file *file,
                          struct buf *error)
 {
-    char number[16], hash[HASH_SIZE];
-    const char *const values[] = { number, file->name, hash };
+    char number[16], needs[16], hash[HASH_SIZE];
+    const char *const values[] = { number, file->name, hash, needs };
 
     snprintf(number, sizeof(number), "%d", number_of(file));
+    snprintf(needs, sizeof(needs), "%d", contract_of(file));
     hash_of(file, hash);
-    PGresult *result = PQexecParams(
-        connection,
-        "INSERT INTO schema_migrations (number, name, sha256) VALUES ($1, $2, $3)", 3,
-        NULL, values, NULL, NULL, 0);
+    PGresult *result =
+        PQexecParams(connection,
+                     "INSERT INTO schema_migrations (number, name, sha256, needs) "
+                     "VALUES ($1, $2, $3, $4)",
+                     4, NULL, values, NULL, NULL, 0);
     bool is_ok = is_good(result);
     if (!is_ok)
         add_server_error(error, connection, result);
@@ -264,49 +310,82 @@ static bool note_applied(PGconn *connection, const struct embedded_file *file,
     return is_ok;
 }
 
-/* Inside the locked transaction: 1 applied, 0 nothing left to do, -1 and `error`. */
-static int apply_next(PGconn *connection, struct buf *error)
+/* What a program meets that is older than the database. */
+static void note_newer(const PGresult *rows)
 {
-    if (!tell(connection, make_table, error))
+    int last = PQntuples(rows) - 1;
+
+    if (last >= 0 && !find_known((int)strtol(PQgetvalue(rows, last, 0), NULL, 10)))
+        log_info("the database is newer than this program (it has migration %s), but "
+                 "what is new there only adds: this program works with it",
+                 PQgetvalue(rows, last, 1));
+}
+
+/* Inside the locked transaction: 1 applied, 0 nothing left to do, -1 and `error`. */
+static int apply_next(struct run *run, struct buf *error)
+{
+    if (!tell(run->connection, make_table, error))
         return -1;
-    PGresult *rows = read_applied(connection, error);
+    PGresult *rows = read_applied(run->connection, error);
     if (!rows)
         return -1;
-    const struct embedded_file *file = first_missing(rows);
+    /* Nobody works with an empty database yet, whose programs could be older. */
+    if (run->is_first_look && PQntuples(rows) == 0)
+        run->contracts = true;
+    if (run->is_first_look)
+        note_newer(rows);
+    run->is_first_look = false;
+    const struct embedded_file *file = first_missing(run, rows);
     PQclear(rows);
     if (!file)
         return 0;
 
     uint64_t began = clock_ms();
     log_info("migrate: applying %s", file->name);
-    if (!run_script(connection, file, error) || !note_applied(connection, file, error))
+    if (!run_script(run->connection, file, error) ||
+        !note_applied(run->connection, file, error))
         return -1;
     log_info("migrate: %s took %.1f s", file->name, (double)(clock_ms() - began) / 1000);
     return 1;
 }
 
 /* One transaction: as apply_next(). */
-static int step(PGconn *connection, struct buf *error)
+static int step(struct run *run, struct buf *error)
 {
-    if (!tell(connection, take_lock, error))
+    if (!tell(run->connection, take_lock, error))
         return -1;
-    int rc = apply_next(connection, error);
-    if (rc >= 0 && !tell(connection, "COMMIT", error))
+    int rc = apply_next(run, error);
+    if (rc >= 0 && !tell(run->connection, "COMMIT", error))
         rc = -1;
     return rc; /* closing the connection rolls back */
 }
 
-int migrate_run(const char *url, struct buf *error)
+static int run_steps(const char *url, bool contracts, struct buf *error)
 {
-    PGconn *connection = connect_to(url, error);
+    struct run run = { .contracts = contracts, .is_first_look = true };
     int count = 0, rc;
 
-    if (!connection)
+    run.connection = connect_to(url, error);
+    if (!run.connection)
         return -1;
-    while ((rc = step(connection, error)) > 0)
+    while ((rc = step(&run, error)) > 0)
         count++;
-    PQfinish(connection);
+    PQfinish(run.connection);
+    if (rc == 0 && run.waits)
+        log_info("migrate: %s takes away what older programs use: it waits for `forkmark "
+                 "migrate --contract`, once no server runs one of them any more",
+                 run.waits->name);
     return rc < 0 ? -1 : count;
+}
+
+int migrate_run(const char *url, struct buf *error)
+{
+    return run_steps(url, false, error);
+}
+
+int migrate_contract(const char *url, struct buf *error)
+{
+    return run_steps(url, true, error);
 }
 
 int migrate_status(const char *url, int *ret_known, struct buf *error)

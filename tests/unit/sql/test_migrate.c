@@ -63,10 +63,32 @@ static void test_newer_database(void **state)
 {
     (void)state;
     assert_int_equal(migrate_run(url, &error), known());
-    in_database("INSERT INTO schema_migrations VALUES (9999, '9999_later.sql', 'x')");
+    /* What has only added stands in nobody's way. */
+    in_database("INSERT INTO schema_migrations (number, name, sha256) "
+                "VALUES (9998, '9998_later.sql', 'x')");
+    assert_int_equal(migrate_run(url, &error), 0);
+    /* What has taken away does, unless it was not needed here any more. */
+    in_database("INSERT INTO schema_migrations (number, name, sha256, needs) "
+                "VALUES (9999, '9999_contract.sql', 'x', 1)");
+    assert_int_equal(migrate_run(url, &error), 0);
+    in_database("UPDATE schema_migrations SET needs = 9998 WHERE number = 9999");
     assert_int_equal(migrate_run(url, &error), -1);
     assert_non_null(strstr(buf_text(&error), "newer than this program"));
-    assert_non_null(strstr(buf_text(&error), "9999_later.sql"));
+    assert_non_null(strstr(buf_text(&error), "9999_contract.sql"));
+    assert_non_null(strstr(buf_text(&error), "has to know migration 9998"));
+    buf_clear(&error);
+    assert_int_equal(migrate_contract(url, &error), -1);
+}
+
+/* A number that is unknown among those that are known is another program's. */
+static void test_strange_database(void **state)
+{
+    (void)state;
+    assert_int_equal(migrate_run(url, &error), known());
+    in_database("INSERT INTO schema_migrations (number, name, sha256) "
+                "VALUES (0, '0000_strange.sql', 'x')");
+    assert_int_equal(migrate_run(url, &error), -1);
+    assert_non_null(strstr(buf_text(&error), "0000_strange.sql"));
 }
 
 static void test_changed_migration(void **state)
@@ -154,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_once, setup),
         cmocka_unit_test_setup(test_newer_database, setup),
+        cmocka_unit_test_setup(test_strange_database, setup),
         cmocka_unit_test_setup(test_changed_migration, setup),
         cmocka_unit_test_setup(test_failing_statement, setup),
         cmocka_unit_test_setup(test_no_server, setup),
