@@ -293,7 +293,7 @@ CREATE TABLE outbox (
     queue varchar(64) NOT NULL,
     request_id varchar(128),
     created_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (job_id),
+    PRIMARY KEY (user_id, job_id),
     FOREIGN KEY (user_id, bookmark_id) REFERENCES saved_content ON DELETE CASCADE
 );
 -- outbox_due: the scheduler's round, oldest first.

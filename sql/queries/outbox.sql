@@ -6,7 +6,7 @@
 -- tenant: user_id
 INSERT INTO outbox (job_id, user_id, bookmark_id, url, queue, request_id)
 VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (job_id) DO NOTHING;
+ON CONFLICT (user_id, job_id) DO NOTHING;
 
 -- A job's first transaction keeps the promise.
 -- name: outbox_done
