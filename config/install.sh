@@ -113,7 +113,7 @@ fi
 
 # What a package enables to start at boot is disabled again, unless it was there before.
 services=
-for name in redis-server pgbouncer; do
+for name in redis-server redis-sentinel pgbouncer nginx haproxy; do
     is_installed "$name" || services="$services $name"
 done
 # shellcheck disable=SC2086  # a list of words

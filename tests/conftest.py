@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "har
 from pages import PageServer  # noqa: E402
 from pgbouncer import PgBouncer  # noqa: E402
 from redis_cluster import RedisCluster  # noqa: E402
-from services import Postgres, Redis  # noqa: E402
+from services import Postgres, Redis, wait_until  # noqa: E402
 from stack import BINARY, Stack  # noqa: E402
 
 SANITIZER_WORDS = ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer",
@@ -123,3 +124,50 @@ def pages():
     server = PageServer()
     yield server
     server.close()
+
+
+@pytest.fixture
+def make_servers(make_stack):
+    """make_servers(2) starts so many on one database; options as for make_stack, a list of
+    dictionaries for what differs."""
+    made = []
+
+    def make(count=2, start=True, differ=(), **options):
+        for number in range(count):
+            own = differ[number] if number < len(differ) else {}
+            server = make_stack(start=False, **{**options, **own})
+            if made:
+                server.database = made[0].database
+            made.append(server)
+        if start:
+            for server in made:
+                server.start(wait=False)
+            for server in made:
+                server.wait_ready()
+        return made
+
+    yield make
+    running = [server for server in made if server.master and server.master.is_running()]
+    for server in running:
+        server.master.signal(signal.SIGTERM)
+    for server in running:  # once more, and nobody waits for server.drain_delay
+        wait_until(lambda s=server: not s.master.is_running() or "stopping: " in s.log_text(), 20, "TERM")
+        if server.master.is_running():
+            server.master.signal(signal.SIGTERM)
+    for server in running:
+        server.master.wait(30)
+
+
+@pytest.fixture
+def make_balancer(folder):
+    """make_balancer(Nginx, servers) starts one in front of them."""
+    started = []
+
+    def make(kind, servers, **options):
+        addresses = [f"127.0.0.1:{server.port}" for server in servers]
+        started.append(kind(f"{folder}/balancer{len(started)}", addresses, **options).start())
+        return started[-1]
+
+    yield make
+    for balancer in started:
+        balancer.stop()

@@ -139,8 +139,11 @@ class Stack:
         self.master = Process([*under, *self.prefix, self.binary, "serve", "--config", self.config],
                               log, env=environment, **self.popen)
         if wait:
-            wait_until(self.is_ready, 60 if UNDER_VALGRIND else 20, "forkmark is ready")
+            self.wait_ready()
         return self
+
+    def wait_ready(self):
+        wait_until(self.is_ready, 60 if UNDER_VALGRIND else 20, "forkmark is ready")
 
     def is_ready(self):
         assert self.master.is_running(), self.master.log_text()
