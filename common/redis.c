@@ -324,9 +324,11 @@ static bool set_text(char *field, size_t size, const char *text)
 static bool complete_address(struct redis_address *address,
                              const struct redis_options *options)
 {
+    bool has_none = !*address->user && !*address->password;
+
     address->allow_unverified |= options->allow_unverified_tls;
-    return SET(address->user, options->user) &&
-           SET(address->password, options->password) &&
+    return (!has_none || (SET(address->user, options->user) &&
+                          SET(address->password, options->password))) &&
            SET(address->ca_file, options->ca_file) &&
            SET(address->certificate, options->certificate) &&
            SET(address->key, options->key) && SET(address->tls_name, options->tls_name);

@@ -53,7 +53,7 @@ struct redis_sentinel_choice {
 struct redis_options {
     /* redis://[user:password@]host:port/db, rediss://..., unix:///path?db=0 */
     const char *url;
-    const char *user, *password; /* instead of the URL's; "" or NULL: the URL's */
+    const char *user, *password; /* where the URL has neither; "" or NULL: none */
     bool allow_unverified_tls;
     /* For TLS; NULL or "": the system's authorities, no certificate of ours, the host's
      * name. Files are in PEM form, and read again once they are replaced. */

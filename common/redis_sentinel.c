@@ -118,7 +118,8 @@ static void set_place(const struct redis_sentinels *s, struct redis_address *add
     snprintf(address->port, sizeof(address->port), "%s", s->known.port);
 }
 
-/* "a:26379: Connection refused; b:26379: ..."; what another one has said is not repeated. */
+/* "a:26379: Connection refused; b:26379: ..."; what another one has said is not repeated.
+ */
 static void add_reason(struct buf *reasons, const struct redis_address *sentinel,
                        const char *reason)
 {

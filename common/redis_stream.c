@@ -18,7 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define GUESS_MS 300 /* for a second try in the other language */
+#define GUESS_MS 1000 /* for a second try in the other language */
 
 struct redis_stream {
     int fd;

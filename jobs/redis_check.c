@@ -20,7 +20,7 @@
 #define LEAST_MAJOR 5
 #define MOST_SKEW_S 5.0
 #define PATIENCE_MS 60000
-#define AT_ONCE_MS  3000
+#define AT_ONCE_MS  5000
 #define WORD_SIZE   64
 
 /* INFO's "name:value" lines; false when there is none of that name. */

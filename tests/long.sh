@@ -3,13 +3,14 @@
 #
 #   sh tests/long.sh            everything
 #   sh tests/long.sh streams    only these: streams outages reload ledger faults spread
-#                               schedulers servers soak systemd pooler replicas cluster container newcomer
+#                               schedulers servers soak systemd pooler replicas cluster
+#                               sentinel container newcomer
 #                               fuzz valgrind
 #   sh tests/long.sh suites     not among everything: tests/run.sh in a fresh Debian 12 and
 #                               a fresh Debian 13, up to 25 minutes each
 set -u
 cd "$(dirname "$0")/.."
-parts=${*:-streams outages reload ledger faults spread schedulers servers soak systemd pooler replicas cluster container newcomer fuzz valgrind}
+parts=${*:-streams outages reload ledger faults spread schedulers servers soak systemd pooler replicas cluster sentinel container newcomer fuzz valgrind}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 python=/usr/bin/python3
 failed=0
@@ -46,6 +47,8 @@ wants cluster && run env FORKMARK_CACHE_CLUSTER=1 $pytest tests/integration/test
     tests/integration/test_clients.py tests/integration/test_lifetimes.py \
     tests/integration/test_main_job.py tests/integration/test_page_and_health.py \
     tests/integration/test_search.py
+# The queue's master killed, stopped, moved, cut off; sentinels too; with TLS and passwords.
+wants sentinel && run $pytest tests/long/test_sentinel_full.py
 wants container && run $pytest tests/long/test_container.py
 wants newcomer && run $pytest tests/long/test_newcomer.py -k test_a_newcomer
 wants suites && run $pytest tests/long/test_newcomer.py -k test_the_whole_suite

@@ -187,7 +187,7 @@ def test_ports_and_users_that_will_not_do(make_stack, start_redis, certificates,
         (dict(user="mute:secret"), ("may not: eval", "ACL SETUSER")),
         (dict(user="nochannels:secret"), ("may not: publish to rq:*", "&*")),
     ):
-        use(stack, server.settings(more=trust + 'connect_timeout = "500ms";', **settings))
+        use(stack, server.settings(more=trust + 'connect_timeout = 1;', **settings))
         is_refused(stack, "redis.url: ", *words)
 
 
