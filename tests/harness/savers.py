@@ -51,8 +51,10 @@ class Savers:
         rows = self.stack.sql("""SELECT id, scrape_status, embedding_status, analysis_status
                                  FROM saved_content""")
         done = {row[0] for row in rows if row[1:] == ("SUCCESS",) * 3}
-        return [row for row in rows if row[0] not in done] + [
-            (number, "lost") for number in self.saved if number not in {row[0] for row in rows}]
+        known = {row[0] for row in rows}
+        with self.lock:
+            lost = [(number, "lost") for number in self.saved if number not in known]
+        return [row for row in rows if row[0] not in done] + lost
 
     def explain(self, server):
         """What is known of those."""
