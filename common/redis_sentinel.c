@@ -98,7 +98,7 @@ static int ask(struct redis_sentinels *s, size_t index, uint64_t until_ms,
     if (rc == 0)
         rc = redis_talk_reply(talk, ret);
     redis_talk_close(talk);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     rc = judge(s, *ret, talk->error);
     if (rc < 0)
