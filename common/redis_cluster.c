@@ -101,9 +101,11 @@ static int send_command(const struct journey *journey, struct redis *redis,
     }
     journey->command->write(out, journey->command->arg);
     int rc = redis_call_wait(redis, journey->until_ms, count, &replies);
-    if (rc == 0)
-        *ret = replies[count - 1];
-    return rc;
+    if (rc < 0)
+        return rc;
+    assert(replies);
+    *ret = replies[count - 1];
+    return 0;
 }
 
 /* ---- what was put off ---- */
@@ -307,6 +309,7 @@ int redis_cluster_execute(struct redis_cluster *cluster,
         cluster_count(cluster, cluster_errors);
         return rc;
     }
+    assert(reply);
     if (ret)
         *ret = reply;
     if (reply->type != REDIS_REPLY_ERROR)

@@ -14,6 +14,7 @@
 #include "common/redis_cluster_parts.h"
 #include "common/redis_slots.h"
 #include "common/task.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,7 @@ struct shard_list {
 
 static size_t shard_with(struct shard_list *list, struct cluster_node *primary)
 {
+    assert(list->shards || list->count == 0);
     for (size_t i = 0; i < list->count; i++) {
         if (list->shards[i].primary == primary)
             return i;
@@ -257,6 +259,7 @@ struct cluster_node *cluster_map_seed(struct redis_cluster *cluster, size_t inde
 
     while (cluster->seeds[count])
         count++;
+    assert(count > 0);
     if (!redis_address_parse(cluster->seeds[index % count], "6379", &address))
         fatal("redis.cache.cluster: `%s` is no host and port",
               cluster->seeds[index % count]);
