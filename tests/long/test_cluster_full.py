@@ -14,7 +14,7 @@ from services import wait_until
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
                                 "integration/scale"))
 from test_redis_cluster import (  # noqa: E402
-    check_log, check_tags, counter, hit_rate, node_states, slots_of, users_at_work)
+    check_log, check_tags, counter, hit_rate, node_states, users_at_work)
 
 USERS = 24
 WITHIN_S = 5
