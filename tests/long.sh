@@ -4,8 +4,7 @@
 #   sh tests/long.sh            everything
 #   sh tests/long.sh streams    only these: streams outages reload ledger faults spread
 #                               schedulers servers soak systemd pooler replicas cluster
-#                               sentinel container newcomer
-#                               fuzz valgrind
+#                               sentinel container newcomer fuzz valgrind
 #   sh tests/long.sh suites     not among everything: tests/run.sh in a fresh Debian 12 and
 #                               a fresh Debian 13, up to 25 minutes each
 set -u
