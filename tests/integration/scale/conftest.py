@@ -7,6 +7,14 @@ import pytest
 from replication import Cluster
 
 
+@pytest.fixture(scope="session")
+def cluster(session_folder, postgres, template):
+    """A primary and two replicas for tests that leave them as they were."""
+    made = Cluster(session_folder + "/replicas", 2, source=(postgres, template))
+    yield made
+    made.stop()
+
+
 @pytest.fixture
 def make_cluster(session_folder, postgres, template):
     """make_cluster(2): a primary and two replicas with the migrated database."""

@@ -94,7 +94,7 @@ def put_on(make_stack, server, **options):
     return stack
 
 
-@pytest.mark.parametrize("mode", ["prefer", "require", "verify-ca", "verify-full"])
+@pytest.mark.parametrize("mode", ["prefer", "verify-full"])
 def test_all_connections_speak_tls(make_stack, server, authority, mode):
     more = f'ssl_mode = "{mode}"; ssl_root_cert = "{authority[0].certificate}";'
     stack = put_on(make_stack, server, database_more=more)
