@@ -409,6 +409,11 @@ struct redis *redis_new(const struct redis_options *options)
     return redis;
 }
 
+bool redis_is_cluster(const struct redis *redis)
+{
+    return redis->cluster != NULL;
+}
+
 void redis_free(struct redis *redis)
 {
     if (!redis)

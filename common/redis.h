@@ -82,6 +82,7 @@ struct redis_options {
 /* Opens nothing yet. NULL when the URL is no such URL (logged). */
 struct redis *redis_new(const struct redis_options *options);
 void redis_free(struct redis *redis);
+bool redis_is_cluster(const struct redis *redis);
 
 /*
  * One command. 0 and the reply; an error reply (-ERR ...) is -EPROTO with the
@@ -122,6 +123,7 @@ int redis_batch_run(struct redis_batch *batch, redisReply ***ret_replies,
 struct redis_script {
     const char *name;
     const char *text;
+    bool any_slots; /* its caller minds `one_slot` where there is a cluster */
     char sha1[41];
 };
 void redis_script_init(struct redis_script *script, const char *name, const char *text);

@@ -21,8 +21,7 @@ void redis_script_init(struct redis_script *script, const char *name, const char
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int length = 0;
 
-    script->name = name;
-    script->text = text;
+    *script = (struct redis_script){ .name = name, .text = text };
     EVP_Digest(text, strlen(text), digest, &length, EVP_sha1(), NULL);
     for (unsigned int i = 0; i < length; i++)
         snprintf(script->sha1 + 2 * (size_t)i, 3, "%02x", digest[i]);
@@ -87,7 +86,7 @@ int redis_run_script(struct redis *redis, const struct redis_script *script,
                                 .arg_lengths = arg_lengths };
     redisReply *reply = NULL;
 
-    assert(!redis->one_slot || share_a_slot(key_count, keys));
+    assert(!redis->one_slot || script->any_slots || share_a_slot(key_count, keys));
     int rc = run(redis, &call, &reply);
     if (rc == -EPROTO && reply && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
         call.verb = "EVAL";

@@ -30,7 +30,8 @@
 
 bool access_init(struct server *server)
 {
-    gate_init(server->options->redis.prefix, pg_settled_ms(server->pg));
+    gate_init(server->options->redis.prefix, pg_settled_ms(server->pg),
+              redis_is_cluster(server->cache_redis));
     return limits_init(server->options);
 }
 

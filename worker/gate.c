@@ -4,12 +4,9 @@
 #include "worker/gate.h"
 #include "common/arena.h"
 #include "common/clock.h"
-#include "common/embedded.h"
 #include "common/task.h"
-#include "lua_scripts.h"
+#include "worker/gate_batch.h"
 #include <arpa/inet.h>
-#include <assert.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,20 +16,16 @@ static struct {
     const char *prefix;
     size_t prefix_length;
     char settled_us[24]; /* "": no read replicas */
-    struct redis_script script;
 } gate;
 
-void gate_init(const char *prefix, uint64_t settled_ms)
+void gate_init(const char *prefix, uint64_t settled_ms, bool is_cluster)
 {
-    const struct embedded_file *file = embedded_find(lua_scripts, "gate.lua");
-
-    assert(file);
     gate.prefix = prefix;
     gate.prefix_length = strlen(prefix);
     if (settled_ms > 0)
         snprintf(gate.settled_us, sizeof(gate.settled_us), "%llu",
                  (unsigned long long)settled_ms * 1000);
-    redis_script_init(&gate.script, "gate", file->data);
+    gate_batch_init(gate.settled_us, is_cluster);
 }
 
 /* ---- keys: PREFIX{OWNER}KIND A B ---- */
@@ -120,13 +113,6 @@ static const char *counters_key(const struct owner *owner, const struct route *r
 
 /* ---- asking ---- */
 
-static int64_t number_at(const redisReply *reply, size_t i)
-{
-    return reply->elements > i && reply->element[i]->type == REDIS_REPLY_INTEGER
-               ? reply->element[i]->integer
-               : 0;
-}
-
 /*
  * "1764000000123456" alone, "1764000000123456 5033165232" or "1764000000123456+": see
  * gate.lua. Where nobody here reads from replicas, others may, and keep positions.
@@ -145,40 +131,33 @@ static void read_generation(char *text, struct gate_answer *ret)
     *end = '\0';
 }
 
-static int read_answer(const redisReply *reply, const struct limit *limit,
-                       struct gate_answer *ret)
+static int ask(struct redis *redis, struct gate_question *question,
+               struct gate_answer *ret)
 {
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0)
-        return -EPROTO;
+    struct gate_values *values = &question->values;
+    int rc = gate_batch_ask(redis, question);
 
-    *ret = (struct gate_answer){ .token = (enum gate_token)number_at(reply, 0) };
-    if (reply->elements > 1 && reply->element[1]->type == REDIS_REPLY_STRING)
-        read_generation(reply->element[1]->str, ret);
-    int64_t window = number_at(reply, 2);
-    if (window >= 1 && window <= limit->count)
-        ret->window = &limit->windows[window - 1];
-    ret->left = number_at(reply, 3);
-    ret->reset = number_at(reply, 4);
-    ret->wait = number_at(reply, 5);
+    if (rc < 0)
+        return rc;
+    *ret = (struct gate_answer){ .token = (enum gate_token)values->known,
+                                 .left = values->left,
+                                 .reset = values->reset,
+                                 .wait = values->wait };
+    if (*values->generation)
+        read_generation(values->generation, ret);
+    if (values->window >= 1 && values->window <= question->limit->count)
+        ret->window = &question->limit->windows[values->window - 1];
     return 0;
 }
 
-static int ask(struct redis *redis, const char *const *keys, int key_count,
-               const struct limit *limit, struct gate_answer *ret)
+/* In the arena: the answer points into it. */
+static struct gate_question *question_new(int32_t user_id, const struct limit *limit)
 {
-    const char *args[2 * LIMIT_WINDOWS + 1];
-    int count = 2 * limit->count;
-    redisReply *reply;
+    struct gate_question *question = arena_alloc(task_arena(), sizeof(*question));
 
-    for (int i = 0; i < limit->count; i++) {
-        args[2 * i] = limit->windows[i].most_text;
-        args[2 * i + 1] = limit->windows[i].seconds_text;
-    }
-    if (key_count >= 3 && *gate.settled_us)
-        args[count++] = gate.settled_us;
-    int rc =
-        redis_run_script(redis, &gate.script, &reply, key_count, keys, count, args, NULL);
-    return rc < 0 ? rc : read_answer(reply, limit, ret);
+    question->user_id = user_id;
+    question->limit = limit;
+    return question;
 }
 
 int gate_ask_user(struct redis *redis, const struct token *token,
@@ -186,23 +165,26 @@ int gate_ask_user(struct redis *redis, const struct token *token,
                   struct gate_answer *ret)
 {
     struct owner owner = owner_user(token->user_id);
-    const char *keys[4] = { join_key(&owner, ":gen", "", ""),
-                            token_key(&owner, token->jti),
-                            family_key(&owner, token->family_id) };
-    int count = 3;
+    struct gate_question *question = question_new(token->user_id, limit);
 
+    question->keys[0] = join_key(&owner, ":gen", "", "");
+    question->keys[1] = token_key(&owner, token->jti);
+    question->keys[2] = family_key(&owner, token->family_id);
+    question->key_count = 3;
     if (limit->count > 0)
-        keys[count++] = counters_key(&owner, route, limit);
-    return ask(redis, keys, count, limit, ret);
+        question->keys[question->key_count++] = counters_key(&owner, route, limit);
+    return ask(redis, question, ret);
 }
 
 int gate_ask_address(struct redis *redis, const char *address, const struct limit *limit,
                      const struct route *route, struct gate_answer *ret)
 {
     struct owner owner = owner_address(address);
-    const char *keys[1] = { counters_key(&owner, route, limit) };
+    struct gate_question *question = question_new(0, limit);
 
-    return ask(redis, keys, 1, limit, ret);
+    question->keys[0] = counters_key(&owner, route, limit);
+    question->key_count = 1;
+    return ask(redis, question, ret);
 }
 
 /* ---- telling ---- */

@@ -27,8 +27,8 @@ struct gate_answer {
 };
 
 /* The scripts and the prefix of keys (borrowed); once per process. `settled_ms`: as
- * pg_settled_ms() says, 0 without read replicas. */
-void gate_init(const char *prefix, uint64_t settled_ms);
+ * pg_settled_ms() says, 0 without read replicas. `is_cluster`: see gate_batch.h. */
+void gate_init(const char *prefix, uint64_t settled_ms, bool is_cluster);
 
 /* Each route has counters of its own. Both yield. 0, or an error of redis_call(). */
 int gate_ask_user(struct redis *redis, const struct token *token,

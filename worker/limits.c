@@ -33,19 +33,29 @@ static const char *parse_window(const char *text, struct limit_window *ret)
 
     ret->most = most;
     ret->seconds = (int64_t)(ms / 1000);
-    snprintf(ret->most_text, sizeof(ret->most_text), "%ld", most);
-    snprintf(ret->seconds_text, sizeof(ret->seconds_text), "%d", (int)ret->seconds);
     return end + 1 + length;
 }
 
-static void write_spans(struct limit *limit)
+static void pack_number(char *at, int64_t number)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (char)(number >> 8 * i & 0xff);
+}
+
+/* What the gate needs of it, ready for use. */
+static void prepare(struct limit *limit)
 {
     size_t length = 0;
 
-    for (int i = 0; i < limit->count; i++)
-        length +=
-            (size_t)snprintf(limit->spans + length, sizeof(limit->spans) - length, "%s%s",
-                             i > 0 ? "," : "", limit->windows[i].seconds_text);
+    for (int i = 0; i < limit->count; i++) {
+        const struct limit_window *window = &limit->windows[i];
+        char *packed = &limit->packed[(size_t)i * LIMIT_PACKED];
+
+        length += (size_t)snprintf(limit->spans + length, sizeof(limit->spans) - length,
+                                   "%s%d", i > 0 ? "," : "", (int)window->seconds);
+        pack_number(packed, window->most);
+        pack_number(packed + LIMIT_PACKED / 2, window->seconds);
+    }
 }
 
 bool limit_parse(const char *text, struct limit *ret)
@@ -62,7 +72,7 @@ bool limit_parse(const char *text, struct limit *ret)
         ret->count++;
         text += strspn(text, ", ");
     }
-    write_spans(ret);
+    prepare(ret);
     return ret->count > 0;
 }
 

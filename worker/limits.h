@@ -17,14 +17,17 @@
 
 struct limit_window {
     int64_t most, seconds;
-    char most_text[16], seconds_text[16]; /* the same, as the gate's script takes them */
 };
+
+/* One window as the gate's script takes it: both numbers, 4 bytes each, lowest first. */
+#define LIMIT_PACKED 8
 
 struct limit {
     int count; /* 0: unlimited */
     struct limit_window windows[LIMIT_WINDOWS];
-    char spans[LIMIT_WINDOWS *
-               12]; /* "86400,3600": counters of other windows are others' */
+    /* "86400,3600": counters of other windows are others'. */
+    char spans[LIMIT_WINDOWS * 12];
+    char packed[LIMIT_WINDOWS * LIMIT_PACKED];
 };
 
 /* "5/15m,100/1h" or "none". False: it is neither. */

@@ -31,7 +31,7 @@ static void run_task(void (*run)(void *arg))
                                                .one_slot = true,
                                                .connect_timeout_ms = 2000,
                                                .timeout_ms = 1000 });
-    gate_init("t:", 0);
+    gate_init("t:", 0, false);
     task_spawn(&(struct task_spec){ .name = "test", .run = run, .on_end = clean_up });
     task_run_loop();
     task_runtime_done();
@@ -154,7 +154,7 @@ static void follow_positions(void *arg)
     struct pg_reader reader;
 
     (void)arg;
-    gate_init("t:", SETTLED_MS);
+    gate_init("t:", SETTLED_MS, false);
     /* Nobody knows of this user: perhaps the key was evicted a moment ago. */
     assert_int_equal(reader_of(&token).freshness, PG_FRESH_PRIMARY);
     cache_invalidate(cache, 9, 5033165232);
@@ -185,7 +185,7 @@ static void follow_positions(void *arg)
     assert_true(reader_of(&token).position == 5033165235);
 
     /* Who has no replicas is not troubled by what others keep. */
-    gate_init("t:", 0);
+    gate_init("t:", 0, false);
     assert_string_equal(cache_generation(cache, 9),
                         arena_strndup(task_arena(), cache_generation(cache, 9), 16));
     reader_of(&token);
@@ -207,7 +207,7 @@ static void follow_with_limits(void *arg)
 
     (void)arg;
     assert_true(limit_parse("5/1m", &limit));
-    gate_init("t:", SETTLED_MS);
+    gate_init("t:", SETTLED_MS, false);
     cache_invalidate(cache, 10, 77);
     assert_int_equal(gate_ask_user(redis, &token, &limit, &list, &answer), 0);
     assert_int_equal(answer.reader.freshness, PG_FRESH_AT);
@@ -217,7 +217,7 @@ static void follow_with_limits(void *arg)
     /* An address has no writes. */
     assert_int_equal(gate_ask_address(redis, "192.0.2.7", &limit, &list, &answer), 0);
     assert_int_equal(answer.left, 4);
-    gate_init("t:", 0);
+    gate_init("t:", 0, false);
     cache_free(cache);
 }
 
