@@ -9,8 +9,14 @@ import time
 from services import wait_until
 
 
+def is_stopped(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0] in "TZX"
+
+
 def client_ports(pid, port):
-    """The clients' ends of the connections to `port` that a process holds."""
+    """The clients' ends of the connections to `port` that a stopped process holds."""
+    wait_until(lambda: is_stopped(pid), 5, f"process {pid} stands still")
     inodes = set()
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -20,11 +26,12 @@ def client_ports(pid, port):
         if target.startswith("socket:["):
             inodes.add(target[8:-1])
     found = set()
-    with open("/proc/net/tcp", encoding="ascii") as table:
-        for line in table.readlines()[1:]:
-            words = line.split()
-            if words[9] in inodes and int(words[1].split(":")[1], 16) == port:
-                found.add(int(words[2].split(":")[1], 16))
+    for _ in range(3):  # a table that changes while it is read may leave some out
+        with open("/proc/net/tcp", encoding="ascii") as table:
+            for line in table.readlines()[1:]:
+                words = line.split()
+                if words[9] in inodes and int(words[1].split(":")[1], 16) == port:
+                    found.add(int(words[2].split(":")[1], 16))
     return found
 
 
@@ -124,7 +131,9 @@ class Chaos:
         return time.monotonic() - began
 
     def master_descriptors(self):
-        return len(os.listdir(f"/proc/{self.stack.master.pid}/fd"))
+        """But those that belong to a child each."""
+        children = sum(len(pool["children"]) for pool in self.status()["pools"])
+        return len(os.listdir(f"/proc/{self.stack.master.pid}/fd")) - children
 
     def leaks(self):
         """Slots that belong to nobody."""
