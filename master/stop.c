@@ -103,7 +103,7 @@ void stop_begin(struct master *m, bool quick)
     m->now = clock_ms();
     if (m->stop == STOP_SERVICES || (m->stop != STOP_NONE && m->stop_is_quick))
         return;
-    if (quick && m->stop == STOP_NONE && upgrade_shares_sockets(m)) {
+    if (quick && m->phase == PHASE_SERVING && upgrade_shares_sockets(m)) {
         log_info("another master serves at the same addresses: requests end first");
         m->stop_returns_jobs = true;
         quick = false;
