@@ -274,7 +274,15 @@ static void on_panic(void *arg, const char *file, unsigned line, const char *rea
 
 /* ---- the sweep ---- */
 
-static bool is_overdue(const struct connection *connection, uint64_t now)
+/* Something has come that nobody has read yet. */
+static bool has_unread(const struct connection *connection)
+{
+    char byte;
+
+    return recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static bool is_past_its_time(const struct connection *connection, uint64_t now)
 {
     const struct server *server = connection->http->server;
     uint64_t age = now - connection->phase_since;
@@ -294,6 +302,19 @@ static bool is_overdue(const struct connection *connection, uint64_t now)
         break;
     }
     return false;
+}
+
+/*
+ * A process that stood still (stopped, suspended, without a processor) comes here before
+ * it reads what was sent meanwhile, in time: whoever waits for an answer is not idle.
+ */
+static bool is_overdue(const struct connection *connection, uint64_t now)
+{
+    bool may_have_begun =
+        connection->phase == CONNECTION_NEW || connection->phase == CONNECTION_IDLE;
+
+    return is_past_its_time(connection, now) &&
+           !(may_have_begun && has_unread(connection));
 }
 
 static void on_sweep(uv_timer_t *timer)

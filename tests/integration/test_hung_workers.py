@@ -1,8 +1,10 @@
 """A worker that spins, blocks or is stopped: told apart, with what it was at, and replaced."""
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -57,6 +59,30 @@ def test_a_crash_leaves_its_stack(make_stack):
     wait_until(lambda: f"(pid {victim}) died: signal 6" in stack.log_text(), 10, "it is told")
     wait_until(lambda: re.search(r"worker 1: #\d+ .*task_run_loop", stack.log_text()), 5, "its stack")
     wait_until(lambda: set(stack.children("worker")) - {victim}, 10, "another one")
+
+
+def test_who_stood_still_answers_what_came_meanwhile(make_stack):
+    """Longer than connections are kept: the requests in its sockets came in time all the same."""
+    stack = make_stack(workers=1, server='keepalive = "1s";', jobs="test_functions = true;")
+
+    def ask(connection, path="/health/liveness"):
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+    with contextlib.ExitStack() as all_of_them:
+        connections = [all_of_them.enter_context(socket.create_connection(("127.0.0.1", stack.port), 30))
+                       for _ in range(9)]
+        for connection in connections:
+            ask(connection)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        busy, silent, *others = connections
+        ask(busy, "/test/wait?how=poll&ms=2500")
+        time.sleep(0.3)
+        for connection in others:
+            ask(connection)
+        for connection in (busy, *others):
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        # One that had nothing to say has been idle for too long.
+        assert silent.recv(4096) == b""
 
 
 @pytest.fixture
