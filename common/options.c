@@ -214,7 +214,7 @@ static const struct conf_key rows[] = {
       .help =
           "connections of the peers in server.proxy_allow_ips, and those over Unix "
           "sockets, begin with a PROXY header (version 1 or 2) that names the client; "
-          "without one they are closed" },
+          "without one they are closed, but for plain health checks" },
     { .path = "server.proxy_allow_ips",
       .type = CONF_LIST,
       AT(server.proxy_allow_ips),

@@ -58,10 +58,22 @@ void pg_server_name(const char *url, char *ret, size_t room)
     PQconninfoFree(info);
 }
 
+/* Behind one pooler all servers have one address: there the database says which it is. */
+static void add_database(struct pg *pg)
+{
+    const char *own = value_of(pg->info, "dbname");
+    const char *usual = pg->primary ? value_of(pg->primary->info, "dbname") : own;
+    size_t used = strlen(pg->name);
+
+    if (own && usual && strcmp(own, usual) != 0)
+        snprintf(pg->name + used, sizeof(pg->name) - used, "/%s", own);
+}
+
 void pg_board_open(struct pg *pg)
 {
     struct board_slot *slot = pg->options.slot;
 
+    add_database(pg);
     pg->board_place = -1;
     if (!slot || !pg->options.board)
         return;

@@ -53,6 +53,8 @@ def test_every_part_does_its_work(topology, pages):
     assert topology.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == [(2,)]
     keys = sum(topology.redis(f"cache{n}").dbsize() for n in range(1, 7))
     assert keys > 0 and topology.cache_is_whole()
+    status = topology.ctl(1, "status").stdout
+    assert status.count("forkmark_replica") == 2 and "cluster of 3 primaries" in status, status
     queue = topology.queue_master()
     assert queue.name == "queue1"
     assert topology.redis("queue1").scard("rq:workers") == 4
