@@ -157,13 +157,13 @@ int redis_sentinels_find(struct redis_sentinels *s, uint64_t until_ms,
     for (size_t i = 0; i < s->count && clock_ms() < until_ms; i++) {
         size_t index = (first + i) % s->count;
         uint64_t share = (until_ms - clock_ms()) / (s->count - i + 1);
-        redisReply *reply;
+        redisReply *reply = NULL;
         const char *reason;
 
         if (share > s->timeout_ms)
             share = s->timeout_ms;
         int rc = ask(s, index, clock_ms() + share, &reply, &reason);
-        if (rc < 0) {
+        if (rc != 0 || !reply) {
             add_reason(&reasons, &s->addresses[index], reason);
             worst = rc == -EACCES || worst != -EACCES ? rc : worst;
             continue;

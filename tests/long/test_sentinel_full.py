@@ -53,9 +53,20 @@ def stop(sentinels):
 
 
 def slow(sentinels):
-    """Taken for dead, it goes on in the middle of it, with what it had been sent."""
+    """Taken for dead, it goes on in the middle of its replacement, with what it had been
+    sent."""
     old = stop(sentinels)
-    threading.Timer(1.5, old.server.signal, [signal.SIGCONT]).start()
+
+    def is_under_way():
+        return any("failover_in_progress" in sentinels.ask(node, "MASTER", NAME)["flags"]
+                   for node in sentinels.sentinels)
+
+    def go_on():
+        end = time.monotonic() + 10
+        while not is_under_way() and time.monotonic() < end:
+            time.sleep(0.02)
+        old.server.signal(signal.SIGCONT)
+    threading.Thread(target=go_on, daemon=True).start()
     return old
 
 
