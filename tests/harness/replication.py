@@ -61,7 +61,11 @@ class Cluster:
         self.folder = folder
         os.makedirs(folder, exist_ok=True)
         os.chmod(folder, 0o755)
-        self.primary = Postgres(os.path.join(folder, "0"), options=("-c", "wal_retrieve_retry_interval=100ms", *options))
+        self.primary = Postgres(os.path.join(folder, "0"), options=(
+            "-c", "wal_retrieve_retry_interval=100ms",
+            # Many such servers stand on one disk, which has to be cleared away afterwards.
+            "-c", "min_wal_size=4MB", "-c", "max_wal_size=16MB", "-c", "wal_keep_size=8MB", *options),
+            initdb=("--wal-segsize=1",))
         self.hosts = None  # those in the URL; None: the primary alone
         self.replicas, self.made = [], 1
         if source:
@@ -87,6 +91,9 @@ class Cluster:
 
     def create(self, database, template):
         self.primary.create(database, template)
+
+    def drop(self, database):
+        self.primary.ask(f'DROP DATABASE "{database}" WITH (FORCE)')
 
     def connect(self, database):
         return self.primary.connect(database)

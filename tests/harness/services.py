@@ -98,7 +98,7 @@ class Adopted:
 class Postgres:
     """One cluster; fsync off unless asked, since nothing here outlives a test."""
 
-    def __init__(self, folder, durable=False, options=()):
+    def __init__(self, folder, durable=False, options=(), initdb=()):
         self.folder = folder
         self.options = options
         self.data = os.path.join(folder, "pg")
@@ -116,7 +116,7 @@ class Postgres:
         subprocess.run(
             unprivileged([f"{self.bin}/initdb", "-D", self.data, "-U", "forkmark",
                           "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync",
-                          "--no-instructions"]),
+                          "--no-instructions", *initdb]),
             check=True, stdout=subprocess.DEVNULL, cwd="/")
         self.start()
 

@@ -34,11 +34,18 @@ def make_cluster(session_folder, postgres, template):
 @pytest.fixture
 def make_replicated(make_stack):
     """make_replicated(cluster): a stack that reads from the cluster's replicas."""
+    made = []
+
     def make(cluster, start=True, database_more="", **options):
         stack = make_stack(start=False, **options)
+        made.append((cluster, stack))
         cluster.create(stack.database, "migrated")
         cluster.caught_up()
         stack.postgres = cluster
         stack.write_config(database_more=cluster.option(stack.database) + database_more)
         return stack.start() if start else stack
-    return make
+    yield make
+    for cluster, stack in made:
+        stack.stop()
+        if cluster.primary.server.is_running():
+            cluster.drop(stack.database)
