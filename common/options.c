@@ -560,8 +560,8 @@ static const struct conf_key rows[] = {
       .max = 60,
       .unit = "s",
       .applies = CONF_NEW_WORKERS,
-      .help = "how often each HTTP worker asks each server for its health and lag; only "
-              "with replicas" },
+      .help = "how often each HTTP worker asks each server for its health and lag, at "
+              "least twice in max_lag; only with replicas" },
     { .path = "database.pooler_url",
       .type = CONF_SECRET,
       AT(database.pooler_url),

@@ -172,6 +172,9 @@ int pg_read(struct pg *pg, struct pg_reader *reader, const struct query *query,
 /* How long after a write it takes at most until every replica in use has it; 0: there are
  * no replicas, and no position is of use. */
 uint64_t pg_settled_ms(const struct pg *pg);
+/* Whether the server that should be the primary was found to be a replica (of somebody);
+ * without replicas of its own nobody looks. */
+bool pg_is_read_only(const struct pg *pg);
 /* Whether some replica can serve reads now. */
 bool pg_has_reader(const struct pg *pg);
 

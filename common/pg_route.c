@@ -109,8 +109,11 @@ static struct pg *choose(struct pg *pg, struct pg_reader *reader,
 
     if (chosen)
         return chosen;
-    if (!was_tried(tried, pg) && pg_is_usable(pg))
+    if (!was_tried(tried, pg) && pg_is_usable(pg)) {
+        if (pg->health.is_replica && !has_passed(pg, reader)) /* it is none any more */
+            reader->was_behind = true;
         return pg;
+    }
     chosen = choose_furthest(pg->route, tried);
     if (chosen && !has_passed(chosen, reader))
         reader->was_behind = true;
@@ -128,10 +131,18 @@ static bool may_ask_another(const struct pg *server, int rc, bool may_repeat)
     return server->primary && (rc == -EDEADLK || rc == -ENOSYS || rc == -EIO);
 }
 
+/* A primary that is there, but too busy for this read, is not to be replaced by a replica
+ * that may not have what the reader has written. */
+static bool is_busy_primary(const struct pg *server, int rc, bool may_repeat)
+{
+    return !server->primary && rc == -EAGAIN && !may_repeat && pg_is_usable(server);
+}
+
 int pg_read(struct pg *pg, struct pg_reader *reader, const struct query *query,
             const struct pg_param *params, int count, struct pg_rows *ret)
 {
     struct tried tried = { .count = 0 };
+    bool is_second = false; /* the primary lost a connection, no more, perhaps */
     int rc = -EAGAIN;
 
     if (!pg->route)
@@ -143,8 +154,13 @@ int pg_read(struct pg *pg, struct pg_reader *reader, const struct query *query,
         if (!server)
             break;
         rc = pg_run_here(server, query, params, count, ret, &may_repeat);
-        if (rc == 0 || !may_ask_another(server, rc, may_repeat))
+        if (rc == 0 || !may_ask_another(server, rc, may_repeat) ||
+            is_busy_primary(server, rc, may_repeat))
             break;
+        if (server == pg && !is_second && pg_is_usable(pg)) {
+            is_second = true;
+            continue;
+        }
         tried.servers[tried.count++] = server;
         pg_board_count(server, PG_COUNT_RETRIES);
     }
@@ -154,6 +170,11 @@ int pg_read(struct pg *pg, struct pg_reader *reader, const struct query *query,
 uint64_t pg_settled_ms(const struct pg *pg)
 {
     return pg && pg->route ? pg->options.max_lag_ms + MARGIN_MS : 0;
+}
+
+bool pg_is_read_only(const struct pg *pg)
+{
+    return pg->health.state == PG_STATE_UP && pg->health.is_replica;
 }
 
 bool pg_has_reader(const struct pg *pg)
@@ -194,6 +215,8 @@ void pg_route_init(struct pg *pg)
         !(route->replicas = calloc(options->replica_count, sizeof(struct pg *))))
         fatal("out of memory");
     pg->route = route;
+    if (pg->options.probe_ms > options->max_lag_ms / 2) /* or nobody would be fresh */
+        pg->options.probe_ms = options->max_lag_ms / 2;
     for (size_t i = 0; i < options->replica_count; i++)
         route->replicas[route->count++] = new_replica(pg, options->replicas[i]);
     pg->options.replicas = NULL; /* the caller's */

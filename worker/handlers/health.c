@@ -148,16 +148,17 @@ enum http_status health_readiness(struct request *req)
     bool database = database_answers(req);
     bool redis = redis_answers(req);
     bool reads = database || pg_has_reader(req->server->pg);
+    bool writes = database && !pg_is_read_only(req->server->pg);
     bool ready = reads && !server_is_leaving(req->server);
     struct buf out = BUF_IN(req->arena);
     struct json_writer w = { .out = &out };
 
     json_begin_object(&w, NULL);
     json_put_text(&w, "status",
-                  !ready              ? "not_ready"
-                  : database && redis ? "ready"
-                                      : "degraded");
-    json_put_text(&w, "database", database ? "ready" : "unhealthy");
+                  !ready            ? "not_ready"
+                  : writes && redis ? "ready"
+                                    : "degraded");
+    json_put_text(&w, "database", writes ? "ready" : "unhealthy");
     json_put_text(&w, "redis", redis ? "ready" : "unhealthy");
     json_end_object(&w);
     return send_json(req, ready ? HTTP_OK : HTTP_UNAVAILABLE, &out);

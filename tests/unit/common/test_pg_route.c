@@ -154,13 +154,81 @@ static void without_primary(void **state)
     assert_int_equal(outcome, TASK_DONE);
 }
 
+static uint64_t hold_ms;
+
 static void hold(void *arg)
 {
     struct pg_lease *lease;
 
     assert_int_equal(pg_acquire(arg, 1000, &lease), 0);
-    task_sleep(300);
+    task_sleep(hold_ms);
     pg_release(lease);
+}
+
+/* All its connections are taken: that is no reason to show anybody the past. */
+static void keep_primary_busy(void *arg)
+{
+    bool was_behind;
+
+    (void)arg;
+    use_replicas();
+    find(pg, 500, 0);
+    find(replica(0), 400, 100);
+    pg->options.acquire_timeout_ms = 100;
+    hold_ms = 3000;
+    for (int i = 0; i < 3; i++)
+        task_spawn(&(struct task_spec){ .name = "hold", .run = hold, .arg = pg });
+    for (int i = 0; i < 200 && stats_now().in_use < 3; i++)
+        task_sleep(10);
+    assert_int_equal(stats_now().in_use, 3);
+    assert_int_equal(asked(at(450), &was_behind), -EAGAIN - 100);
+    assert_false(was_behind);
+    assert_int_equal(asked(unknown, &was_behind), -EAGAIN - 100);
+    assert_false(was_behind);
+    assert_int_equal(asked(at(400), &was_behind), 0);
+    task_sleep(hold_ms);
+    pg_free(pg);
+    pg = NULL;
+}
+
+static void a_busy_primary_is_not_a_lost_one(void **state)
+{
+    (void)state;
+    run_task(keep_primary_busy, NULL, 0);
+    assert_int_equal(outcome, TASK_DONE);
+}
+
+/* A connection that was cut is not a lost primary either. */
+static void cut_connection(void *arg)
+{
+    static const struct query dies = {
+        .name = "dies",
+        .text = "SELECT pg_terminate_backend(pg_backend_pid())",
+        .route = QUERY_REPLICA,
+        .id = SIZE_MAX
+    };
+    struct pg_reader reader = unknown;
+
+    (void)arg;
+    use_replicas();
+    find(pg, 500, 0);
+    find(replica(0), 400, 100);
+    assert_int_equal(pg_read(pg, &reader, &dies, PG_NO_ARGS, NULL), -EAGAIN);
+    assert_int_equal(pg->acquired, 2);
+    assert_int_equal(replica(0)->acquired, 1);
+    assert_true(reader.was_behind);
+    reader = unknown;
+    assert_int_equal(pg_read(pg, &reader, &read_one, PG_NO_ARGS, NULL), 0);
+    assert_false(reader.was_behind);
+    pg_free(pg);
+    pg = NULL;
+}
+
+static void a_cut_connection_is_not_a_lost_primary(void **state)
+{
+    (void)state;
+    run_task(cut_connection, NULL, 0);
+    assert_int_equal(outcome, TASK_DONE);
 }
 
 static void choose_by_load(void *arg)
@@ -169,6 +237,7 @@ static void choose_by_load(void *arg)
     use_replicas();
     for (int i = 0; i < REPLICAS; i++)
         find(replica(i), 400, 0);
+    hold_ms = 1000;
     task_spawn(&(struct task_spec){ .name = "hold", .run = hold, .arg = replica(0) });
     task_spawn(&(struct task_spec){ .name = "hold", .run = hold, .arg = replica(0) });
     task_spawn(&(struct task_spec){ .name = "hold", .run = hold, .arg = replica(2) });
@@ -179,7 +248,7 @@ static void choose_by_load(void *arg)
     for (int i = 0; i < 5; i++)
         assert_int_equal(asked(any, NULL), 1);
     assert_int_equal(pg_load(replica(1)), 0);
-    task_sleep(400);
+    task_sleep(hold_ms);
     pg_free(pg);
     pg = NULL;
 }
@@ -404,6 +473,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         POOL_TEST(by_freshness),
         POOL_TEST(without_primary),
+        POOL_TEST(a_busy_primary_is_not_a_lost_one),
+        POOL_TEST(a_cut_connection_is_not_a_lost_primary),
         POOL_TEST(by_load),
         POOL_TEST(a_silent_server_is_left),
         POOL_TEST(an_error_of_a_replica_is_not_the_last_word),
