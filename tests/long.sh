@@ -41,7 +41,8 @@ wants pooler && run env FORKMARK_PGBOUNCER=1 $pytest tests/integration/test_acce
 wants replicas && run $pytest tests/long/test_replicas_full.py
 # The cache in a Redis Cluster: all of its failures, and what clients see otherwise.
 wants cluster && run $pytest tests/long/test_cluster_full.py
-wants cluster && run env FORKMARK_CACHE_CLUSTER=1 $pytest tests/integration/test_access.py \
+# (Without those that take the queue's Redis away and expect the cache to be gone.)
+wants cluster && run env FORKMARK_CACHE_CLUSTER=1 $pytest -k "not without_redis" tests/integration/test_access.py \
     tests/integration/test_auth.py tests/integration/test_bookmarks.py \
     tests/integration/test_clients.py tests/integration/test_lifetimes.py \
     tests/integration/test_main_job.py tests/integration/test_page_and_health.py \

@@ -92,7 +92,8 @@ def spread(figures):
 
 def measure(bench, arguments):
     port = free_cluster_port()
-    bench["cache"] = Redis(os.path.join(bench["folder"], "cache"), "--port", str(port), "--bind", "127.0.0.1")
+    bench["cache"] = Redis(os.path.join(bench["folder"], "cache"), "--port", str(port), "--bind", "127.0.0.1",
+                           "--appendonly", "no")  # as the cluster's nodes
     bench["cluster"] = RedisCluster(os.path.join(bench["folder"], "cluster"), primaries=arguments.nodes,
                                     replicas=0)
     places = ", ".join(f'"{node.place}"' for node in bench["cluster"].nodes)
