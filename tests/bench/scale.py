@@ -30,6 +30,7 @@ os.environ.setdefault("FORKMARK_BIN", os.path.join(ROOT, "build/forkmark"))
 # name -> module
 HALVES = {
     "replicas": "scale_replicas",
+    "cluster": "scale_cluster",
 }
 
 
