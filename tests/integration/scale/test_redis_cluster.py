@@ -116,10 +116,25 @@ def test_a_primary_is_killed_under_load(stack, cluster):
         before = hit_rate(stack, 2)
         victim = cluster.owner(f"{{u{stack.clients[0].user['id']}}}")
         heir = cluster.replicas_of(victim)[0]
+        quiet = next(client for client in iter(lambda: stack.client().sign_up(), None)
+                     if cluster.owner(f"{{u{client.user['id']}}}") is victim)
+        ended = stack.client().log_in(quiet.user["username"])
+        generation = f"fm:{{u{quiet.user['id']}}}:gen"
+        quiet.save("http://example.invalid/a")
+        assert ended.get("/api/bookmarks").json()["total"] == 1  # cached, under this generation:
+        old = victim.call("GET", generation)
+        quiet.save("http://example.invalid/b")
+        wait_until(lambda: heir.connect().dbsize() and heir.info("master_link_status") == "up", 10, "it follows")
         victim.kill()
+        assert ended.post("/api/auth/logout").status_code < 300  # which nobody of Redis hears
         wait_until(lambda: node_states(stack).get(victim.place, {}).get("away"), 20, "it is seen to be away")
         wait_until(lambda: heir in cluster.primaries() and cluster.is_ok(), 40, "its replica is promoted")
         promoted = time.monotonic()
+        # As if the replica had lost its primary's last words: they are not believed.
+        heir.call("SET", generation, old)
+        assert heir.call("KEYS", f"fm:{{u{quiet.user['id']}}}:{old[:16]}:*"), "the old list is there"
+        assert [quiet.get("/api/bookmarks").json()["total"] for _ in range(5)] == [2] * 5
+        assert ended.get("/api/bookmarks").status_code == 401
         load.wait_for(300)
         wait_until(lambda: node_states(stack).get(heir.place, {}).get("up"), 20, "the heir is in use")
         rate = wait_until(lambda: (now := hit_rate(stack, 0.5)) > 0.8 * before and now, 20, "hits again")
