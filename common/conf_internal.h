@@ -155,7 +155,8 @@ void conf_cron_settle(const struct conf_context *context);
 /* Redis named in two ways, files of TLS that lack their other half. */
 void conf_redis_settle(const struct conf_context *context);
 void conf_functions_settle(const struct conf_context *context);
-void conf_cache_settle(const struct conf_context *context); /* two places, or half a one */
+void conf_cache_settle(
+    const struct conf_context *context); /* two places, or half a one */
 void conf_pools_settle(const struct conf_context *context); /* nobody to feel the load */
 
 /* CPUs that the control groups below `root` leave the process of `list`

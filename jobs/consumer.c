@@ -436,7 +436,8 @@ static bool open_services(struct consumer *c)
 
     services->options = options;
     services->redis = jobs_queue_redis(options, c->worker.name);
-    services->cache_redis = jobs_cache_redis(options, "forkmark-consumer", c->context->slot);
+    services->cache_redis =
+        jobs_cache_redis(options, "forkmark-consumer", c->context->slot);
     if (!services->redis || !services->cache_redis)
         return false;
     services->pg =

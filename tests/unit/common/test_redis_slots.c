@@ -27,14 +27,15 @@ static redisReply *reply_of(const char *text)
 static void the_map_is_read(void **state)
 {
     /* Redis 7 has a list of names behind the id. */
-    redisReply *reply = reply_of(
-        "*3\r\n"
-        "*4\r\n:0\r\n:100\r\n"
-        "*4\r\n" HOST("9", "127.0.0.1") ":7000\r\n$2\r\nid\r\n*0\r\n" NODE(
-            HOST("9", "127.0.0.1"),
-            "7003") "*3\r\n:200\r\n:200\r\n" NODE(HOST("3", "::1"),
-                                                  "7001") "*2\r\n:300\r\n:400\r\n"); /* nobody's
-                                                                                      */
+    redisReply *reply =
+        reply_of("*3\r\n"
+                 "*4\r\n:0\r\n:100\r\n"
+                 "*4\r\n" HOST("9", "127.0.0.1") ":7000\r\n$2\r\nid\r\n*0\r\n" NODE(
+                     HOST("9", "127.0.0.1"),
+                     "7003") "*3\r\n:200\r\n:200\r\n" NODE(HOST("3", "::1"),
+                                                           "7001") "*2\r\n:300\r\n:"
+                                                                   "400\r\n"); /* nobody's
+                                                                                */
     struct arena *arena = arena_new(0);
     struct slots_map map;
 

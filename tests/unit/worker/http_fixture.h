@@ -103,8 +103,8 @@ static inline struct client client_open(void)
 
     assert_int_equal(
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-    assert_true(http_add(fixture.server.http, pair[0], &address,
-                         sizeof(address.sa_family), 0));
+    assert_true(
+        http_add(fixture.server.http, pair[0], &address, sizeof(address.sa_family), 0));
     client.fd = pair[1];
     return client;
 }
