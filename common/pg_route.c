@@ -132,10 +132,12 @@ static bool may_ask_another(const struct pg *server, int rc, bool may_repeat)
 }
 
 /* A primary that is there, but too busy for this read, is not to be replaced by a replica
- * that may not have what the reader has written. */
+ * that may not have what the reader has written. (One that cannot be connected to may be
+ * dying: its other connections are not found broken in the same moment.) */
 static bool is_busy_primary(const struct pg *server, int rc, bool may_repeat)
 {
-    return !server->primary && rc == -EAGAIN && !may_repeat && pg_is_usable(server);
+    return !server->primary && rc == -EAGAIN && !may_repeat && server->failures == 0 &&
+           pg_is_usable(server);
 }
 
 int pg_read(struct pg *pg, struct pg_reader *reader, const struct query *query,
