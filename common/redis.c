@@ -411,7 +411,7 @@ struct redis *redis_new(const struct redis_options *options)
 
 bool redis_is_cluster(const struct redis *redis)
 {
-    return redis->cluster != NULL;
+    return redis && redis->cluster; /* NULL in tests of what needs no Redis */
 }
 
 void redis_free(struct redis *redis)
