@@ -60,15 +60,19 @@ static size_t shard_with(struct shard_list *list, struct cluster_node *primary)
     return list->count++;
 }
 
-/* `before`: who had the slot. Its replica inherits, perhaps without the last words. */
+/*
+ * `before` had the slot and `primary` has it now. A move between two that stay what they
+ * are loses nothing. Whoever else takes a slot may lack its last words: a replica of
+ * `before`, also one that was not listed for a moment, or the heir of one that is gone.
+ */
 static void note_heir(struct redis_cluster *cluster, size_t slot,
                       const struct cluster_shard *before,
-                      const struct cluster_node *primary)
+                      const struct cluster_node *primary, bool was_moved)
 {
-    for (size_t i = 0; i < before->replica_count; i++) {
-        if (before->replicas[i] == primary)
-            cluster->lost_us = cluster->lost_us_of[slot] = clock_unix_us();
-    }
+    for (size_t i = 0; i < before->replica_count; i++)
+        was_moved &= before->replicas[i] != primary;
+    if (!was_moved)
+        cluster->lost_us = cluster->lost_us_of[slot] = clock_unix_us();
 }
 
 void cluster_map_move(struct redis_cluster *cluster, uint16_t slot,
@@ -77,8 +81,8 @@ void cluster_map_move(struct redis_cluster *cluster, uint16_t slot,
     struct shard_list list = { cluster->shards, cluster->shard_count };
     const struct cluster_shard *before = cluster_map_shard(cluster, slot);
 
-    if (before)
-        note_heir(cluster, slot, before, node);
+    if (before && before->primary != node)
+        note_heir(cluster, slot, before, node, node->is_primary);
     /* Not listed yet, or not as a primary: the next map will tell. */
     cluster->shard_of[slot] = (uint16_t)shard_with(&list, node);
     cluster->shards = list.shards;
@@ -139,15 +143,12 @@ static size_t take_range(struct redis_cluster *cluster, struct shard_list *list,
         cluster_node_at(cluster, range->places[0].host, range->places[0].port);
     size_t index = shard_with(list, primary), moved = 0;
 
-    primary->is_listed = true;
+    primary->is_listed = primary->is_primary = true;
     add_replicas(cluster, &list->shards[index], range);
     for (size_t slot = range->first; slot <= range->last; slot++) {
         const struct cluster_shard *before = cluster_map_shard(cluster, (uint16_t)slot);
 
-        if (before && before->primary != primary) {
-            note_heir(cluster, slot, before, primary);
-            moved++;
-        }
+        moved += before && before->primary != primary;
         cluster->slot_count += shard_of[slot] == CLUSTER_NOBODY;
         shard_of[slot] = (uint16_t)index;
     }
@@ -161,11 +162,19 @@ static void adopt(struct redis_cluster *cluster, const struct slots_map *map)
     size_t before = cluster->slot_count, moved = 0;
 
     for (struct cluster_node *node = cluster->nodes; node; node = node->next)
-        node->is_listed = node->is_replica = false;
+        node->is_listed = node->is_primary = node->is_replica = false;
     memset(shard_of, 0xff, sizeof(cluster->shard_of));
     cluster->slot_count = 0;
     for (size_t i = 0; i < map->range_count; i++)
         moved += take_range(cluster, &list, &map->ranges[i], shard_of);
+    for (size_t slot = 0; slot < REDIS_SLOTS; slot++) {
+        const struct cluster_shard *had = cluster_map_shard(cluster, (uint16_t)slot);
+
+        if (had && shard_of[slot] != CLUSTER_NOBODY &&
+            list.shards[shard_of[slot]].primary != had->primary)
+            note_heir(cluster, slot, had, list.shards[shard_of[slot]].primary,
+                      had->primary->is_primary);
+    }
     memcpy(cluster->shard_of, shard_of, sizeof(cluster->shard_of));
     free(cluster->shards);
     cluster->shards = list.shards;

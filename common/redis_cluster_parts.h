@@ -23,7 +23,7 @@ struct cluster_node {
     struct redis *commands;
     struct redis *reads; /* READONLY, from a replica; NULL until the first */
     bool is_listed;      /* in the last map */
-    bool is_replica;
+    bool is_primary, is_replica;
     bool is_down; /* it said CLUSTERDOWN or the like until somebody's time was over */
     uint64_t retired_ms;            /* not listed since; 0: it is, or was just met */
     struct board_cache_node *shown; /* NULL: nowhere */
