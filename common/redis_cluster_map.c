@@ -167,6 +167,7 @@ static void adopt(struct redis_cluster *cluster, const struct slots_map *map)
     cluster->slot_count = 0;
     for (size_t i = 0; i < map->range_count; i++)
         moved += take_range(cluster, &list, &map->ranges[i], shard_of);
+    assert(list.shards);
     for (size_t slot = 0; slot < REDIS_SLOTS; slot++) {
         const struct cluster_shard *had = cluster_map_shard(cluster, (uint16_t)slot);
 
