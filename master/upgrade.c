@@ -39,6 +39,7 @@ void upgrade_adopt(void)
 {
     const char *former = getenv(FORMER_VARIABLE), *state = getenv(STATE_VARIABLE);
     const char *failure = getenv(FAILURE_VARIABLE), *orders = getenv(ORDERS_VARIABLE);
+    const char *history = getenv(HISTORY_VARIABLE);
 
     upgrade_own.orders = orders ? strdup(orders) : NULL;
     if (former) {
@@ -50,8 +51,8 @@ void upgrade_adopt(void)
     }
     if (failure)
         upgrade_own.failure = strdup(failure);
-    if (getenv(HISTORY_VARIABLE)) {
-        upgrade_own.history = (int)strtol(getenv(HISTORY_VARIABLE), NULL, 10);
+    if (history) {
+        upgrade_own.history = (int)strtol(history, NULL, 10);
         upgrade_set_cloexec(upgrade_own.history, true);
     }
     unsetenv(HISTORY_VARIABLE);

@@ -17,9 +17,6 @@ from redis_cluster import RedisCluster  # noqa: E402
 from services import Postgres, Redis, wait_until  # noqa: E402
 from stack import BINARY, Stack  # noqa: E402
 
-SANITIZER_WORDS = ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer",
-                   "Assertion `", "stack smashing", "== Invalid ", "== Conditional jump")
-
 
 @pytest.fixture(scope="session")
 def session_folder():

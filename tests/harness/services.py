@@ -19,6 +19,10 @@ def unprivileged(command, user="postgres"):
         return command
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
 
+# What a sanitizer, an assertion, the C library or valgrind says of a program that is wrong.
+SANITIZER_WORDS = ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer",
+                   "Assertion `", "stack smashing", "== Invalid ", "== Conditional jump")
+
 
 def wait_until(check, seconds, what):
     """Calls `check` until it returns something true; its value."""

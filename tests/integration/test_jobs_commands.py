@@ -10,8 +10,7 @@ import time
 import pytest
 
 from commands import Jobs, environment, table
-from conftest import SANITIZER_WORDS
-from services import Redis, wait_until
+from services import SANITIZER_WORDS, Redis, wait_until
 from stack import Stack
 
 ECHO, FAIL, SLEEP = "forkmark.test.echo", "forkmark.test.fail", "forkmark.test.sleep"

@@ -15,8 +15,7 @@ import tempfile
 import pytest
 
 import rq_versions
-from conftest import SANITIZER_WORDS
-from services import Process, Redis, wait_until
+from services import SANITIZER_WORDS, Process, Redis, wait_until
 from stack import BINARY, Stack
 
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -6,14 +6,13 @@ import subprocess
 
 import pytest
 
-from services import Process, wait_until
+from services import SANITIZER_WORDS, Process, wait_until
 from stack import BINARY
 
 rq = pytest.importorskip("rq")
 from rq import Queue, Worker  # noqa: E402
 
 ECHO, SLEEP = "forkmark.test.echo", "forkmark.test.sleep"
-SANITIZER_WORDS = ("AddressSanitizer", "runtime error:", "LeakSanitizer", "Assertion `")
 
 
 @pytest.fixture
