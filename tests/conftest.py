@@ -1,7 +1,6 @@
 """Fixtures: one PostgreSQL a session, a Redis and a forkmark a test."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +13,21 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "har
 from pages import PageServer  # noqa: E402
 from pgbouncer import PgBouncer  # noqa: E402
 from redis_cluster import RedisCluster  # noqa: E402
-from services import Postgres, Redis, wait_until  # noqa: E402
+from services import SANITIZER_WORDS, Postgres, Redis, wait_until  # noqa: E402
 from stack import BINARY, Stack  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: only with FORKMARK_LONG=1, as in `sh tests/long.sh scale`")
+
+
+def pytest_collection_modifyitems(config, items):
+    if os.environ.get("FORKMARK_LONG"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +36,8 @@ def session_folder():
     folder = tempfile.mkdtemp(prefix="fm-")
     os.chmod(folder, 0o755)
     yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    # Nobody waits for the disk: what several PostgreSQLs leave takes a while.
+    subprocess.Popen(["rm", "-rf", folder], start_new_session=True)
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 #
 #   sh tests/long.sh            everything
 #   sh tests/long.sh streams    only these: streams outages reload ledger faults spread
-#                               schedulers servers soak systemd pooler replicas cluster
-#                               sentinel container newcomer fuzz valgrind
+#                               schedulers scale servers soak systemd pooler replicas
+#                               cluster sentinel container newcomer fuzz valgrind
 #   sh tests/long.sh suites     not among everything: tests/run.sh in a fresh Debian 12 and
 #                               a fresh Debian 13, up to 25 minutes each
 set -u
 cd "$(dirname "$0")/.."
-parts=${*:-streams outages reload ledger faults spread schedulers servers soak systemd pooler replicas cluster sentinel container newcomer fuzz valgrind}
+parts=${*:-streams outages reload ledger faults spread schedulers scale servers soak systemd pooler replicas cluster sentinel container newcomer fuzz valgrind}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 python=/usr/bin/python3
 failed=0
@@ -29,6 +29,8 @@ wants faults && run $pytest tests/long/test_faults_full.py
 wants spread && run $pytest tests/long/test_spread.py
 wants schedulers && run $pytest tests/long/test_schedulers.py
 # An upgrade of server after server, across a change of the schema.
+# Past one machine: the quick tests, and those that the suite has no time for.
+wants scale && run env FORKMARK_LONG=1 $pytest tests/integration/scale
 wants servers && run $pytest tests/long/test_rolling_servers.py
 wants soak && run $pytest tests/long/test_soak.py
 # What clients see, once more through a PgBouncer in transaction mode.

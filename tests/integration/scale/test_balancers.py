@@ -195,7 +195,8 @@ def test_a_server_that_is_killed_fails_what_it_had_and_no_more(make_balancer, ki
     # Reads were asked again elsewhere. A save that was under way then may or may not have
     # been done, and nobody did it again.
     assert all(method == "POST" for _, _, method, _ in failed), failed
-    assert all(began <= ended and end >= moment - 0.1 for began, end, _, _ in failed), (failed, moment, ended)
+    # A balancer needs a moment to see that a kept connection has ended.
+    assert all(began <= ended + 0.1 and end >= moment - 0.1 for began, end, _, _ in failed), (failed, moment, ended)
     assert len(failed) <= 8
     assert all(what in (502, 504) for _, _, _, what in load.refused), failed
     print(f"{load.answers}, failed at the kill: {failed}")

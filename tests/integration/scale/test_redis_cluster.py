@@ -171,6 +171,7 @@ def test_slots_move_and_nodes_come_and_go_under_load(stack, cluster):
     check_log(stack)
 
 
+@pytest.mark.long
 def test_cached_answers_are_read_from_replicas(make_stack, cluster):
     stack = make_stack(redis_more=cluster.settings("read_replicas = true;"))
     with users_at_work(stack) as load:
@@ -189,6 +190,7 @@ def test_cached_answers_are_read_from_replicas(make_stack, cluster):
     check_log(stack)
 
 
+@pytest.mark.long
 def test_a_reload_moves_the_cache_into_the_cluster(make_stack, cluster):
     stack = make_stack()
     with users_at_work(stack, users=4) as load:
@@ -211,6 +213,7 @@ def check_services(stack):
                           check=False).stderr
 
 
+@pytest.mark.long
 def test_user_password_and_tls_are_every_nodes(make_stack, folder):
     tls = folder + "/tls"
     subprocess.run(["sh", "-e", "-c", f"""

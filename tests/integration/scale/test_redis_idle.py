@@ -48,6 +48,7 @@ def test_a_server_that_closes_what_is_idle(make_stack, pages, redis_server):
     assert is_quiet(stack), stack.log_text()[-3000:]
 
 
+@pytest.mark.long
 def test_connections_forgotten_on_the_way(make_stack, pages, proxy, monkeypatch):
     stack = through(make_stack(start=False, workers=1, jobs="outbox_age = 60;"), proxy, monkeypatch)
     client = stack.client().sign_up()

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 
+import pytest
 import requests
 from pages import article
 from replica_load import (Reader, queries, read_all, served_by_replicas, servers, state_of,
@@ -14,6 +15,7 @@ NO_CACHE = "cache: { enabled = false; };"
 LAG = "max_lag = 30;"
 
 
+@pytest.mark.long
 def test_reads_are_spread_and_writes_go_to_the_primary(cluster, make_replicated):
     stack = make_replicated(cluster, more=NO_CACHE, database_more=LAG, consumers=0,
                             jobs="scheduler = false;")
@@ -146,6 +148,7 @@ def test_a_replica_is_killed_and_nobody_notices(cluster, make_replicated):
         cluster.replicas.remove(lost)
 
 
+@pytest.mark.long
 def test_replicas_come_and_go_by_reload_under_load(cluster, make_replicated):
     one = cluster.replicas[0]
     stack = make_replicated(cluster, more=NO_CACHE, database_more=LAG, consumers=0,
