@@ -5,7 +5,7 @@
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/clock.h"
-#include "common/log.h"
+#include "common/redis_reader.h"
 #include "common/task.h"
 #include <errno.h>
 #include <stdio.h>
@@ -29,9 +29,7 @@ struct redis_talk *redis_talk_new(uint64_t until_ms)
     struct redis_talk *talk = arena_alloc(task_arena(), sizeof(*talk));
 
     talk->until_ms = until_ms;
-    talk->reader = redisReaderCreate();
-    if (!talk->reader)
-        fatal("out of memory");
+    talk->reader = redis_reader_new();
     arena_defer(task_arena(), close_talk, talk);
     return talk;
 }

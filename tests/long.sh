@@ -60,10 +60,7 @@ wants systemd && run $pytest tests/long/test_systemd.py
 if wants fuzz; then
     cmake --preset fuzz >/dev/null && cmake --build build-fuzz --target fuzz_targets >/dev/null || exit 1
     for target in build-fuzz/fuzz/*; do
-        name=$(basename "$target")
-        scratch=$(mktemp -d)
-        run "$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
-            -print_final_stats=1 -artifact_prefix="$scratch/" "$scratch" "tests/fuzz/${name#fuzz_}"
+        run sh tests/fuzz.sh "$FUZZ_SECONDS" "$target" -verbosity=0 -print_final_stats=1
     done
 fi
 

@@ -38,6 +38,28 @@ check() {
     fi
 }
 
+# two_at_a_time COMMAND... -- TARGET...: one test a target, which COMMAND runs.
+# What they use, servers and folders, is their own.
+two_at_a_time() {
+    command=
+    while [ "$1" != -- ]; do command="$command $1" && shift; done
+    shift
+    export work command
+    rm -f "$work/bad" && touch "$work/bad"
+    printf '%s\n' "$@" | xargs -P 2 -n 1 sh -c '
+        name=$(basename "$1")
+        if $command "$1" >"$work/$name.out" 2>&1; then
+            echo good
+        else
+            echo bad
+            { printf "FAILED %s\n" "$name"; tail -n 60 "$work/$name.out"; } >"$work/$name.bad"
+            cat "$work/$name.bad" >>"$work/bad"
+        fi' sh >"$work/verdicts"
+    cat "$work/bad"
+    passed=$((passed + $(grep -c good "$work/verdicts")))
+    failed=$((failed + $(grep -c bad "$work/verdicts")))
+}
+
 # pytest's own counts are added to ours.
 run_pytest() {
     "$python" -m pytest -q --tb=short -p no:cacheprovider -rs --durations=5 "$@" >"$work/out" 2>&1
@@ -82,20 +104,7 @@ fi
 
 if wants unit; then
     say "unit tests"
-    # Two at a time: each has servers of its own.
-    export work
-    ls build-asan/unit/* | xargs -P 2 -n 1 sh -c '
-        name=$(basename "$1")
-        if timeout 120 "$1" >"$work/$name.out" 2>&1; then
-            echo "$name" >>"$work/good"
-        else
-            { printf "FAILED %s\n" "$name"; tail -n 60 "$work/$name.out"; } >>"$work/bad"
-            echo "$name" >>"$work/failed"
-        fi' sh
-    touch "$work/good" "$work/failed" "$work/bad"
-    cat "$work/bad"
-    passed=$((passed + $(wc -l <"$work/good")))
-    failed=$((failed + $(wc -l <"$work/failed")))
+    two_at_a_time timeout 120 -- build-asan/unit/*
 fi
 
 if wants integration; then
@@ -116,13 +125,7 @@ fi
 if wants fuzz; then
     build fuzz fuzz_targets
     say "fuzzing, $FUZZ_SECONDS s a target"
-    for target in build-fuzz/fuzz/*; do
-        name=$(basename "$target")
-        corpus="tests/fuzz/${name#fuzz_}"
-        mkdir -p "$work/$name"
-        check "$name" "$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 \
-            -artifact_prefix="$work/$name/" "$work/$name" $([ -d "$corpus" ] && echo "$corpus")
-    done
+    two_at_a_time sh tests/fuzz.sh "$FUZZ_SECONDS" -- build-fuzz/fuzz/*
 fi
 
 printf '\n%s passed, %s failed\n' "$passed" "$failed"

@@ -3,6 +3,7 @@
  * of the slots and as a redirection. What is taken holds what its readers rely on.
  */
 #include "common/arena.h"
+#include "common/redis_reader.h"
 #include "common/redis_redirect.h"
 #include "common/redis_slot.h"
 #include "common/redis_slots.h"
@@ -50,7 +51,7 @@ static void check_reply(const redisReply *reply)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    redisReader *reader = redisReaderCreate();
+    redisReader *reader = redis_reader_new();
     void *reply = NULL;
 
     redisReaderFeed(reader, (const char *)data, size);

@@ -2,6 +2,7 @@
  * test_redis_slots.c - CLUSTER SLOTS' replies, good and bad, and redirections.
  */
 #include "common/arena.h"
+#include "common/redis_reader.h"
 #include "common/redis_redirect.h"
 #include "common/redis_slots.h"
 #include "tests/unit/testing.h"
@@ -11,7 +12,7 @@
 /* The reply that this text is; the caller frees it. */
 static redisReply *reply_of(const char *text)
 {
-    redisReader *reader = redisReaderCreate();
+    redisReader *reader = redis_reader_new();
     void *reply = NULL;
 
     redisReaderFeed(reader, text, strlen(text));
@@ -149,6 +150,19 @@ static void redirections_are_read(void **state)
     }
 }
 
+static void a_length_beyond_belief_is_an_error(void **state)
+{
+    static const char text[] = "*1\r\n*316381313\r\n"; /* 2.5 GB of pointers */
+    redisReader *reader = redis_reader_new();
+    void *reply = NULL;
+
+    (void)state;
+    redisReaderFeed(reader, text, strlen(text));
+    assert_int_equal(redisReaderGetReply(reader, &reply), REDIS_ERR);
+    assert_null(reply);
+    redisReaderFree(reader);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +170,7 @@ int main(void)
         cmocka_unit_test(a_node_without_a_host_is_where_we_asked),
         cmocka_unit_test(what_is_no_map_is_refused),
         cmocka_unit_test(redirections_are_read),
+        cmocka_unit_test(a_length_beyond_belief_is_an_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
