@@ -76,36 +76,42 @@ void connect_pg_defaults(const struct options *options)
         setenv("PGTARGETSESSIONATTRS", "read-write", 1);
 }
 
-/* Without a URL: whom the sentinels name, or redis.host. */
-static struct redis *open_redis(const struct options *options, const char *url,
-                                const struct connect_redis *how, bool one_slot)
+/* What any Redis of ours is spoken to with: TLS and times. */
+static struct redis_options manners(const struct options *options,
+                                    const struct connect_redis *how)
 {
-    struct redis_sentinel_choice sentinel = { 0 };
-    char composed[512];
-
-    if (!*url) {
-        compose_url(options, composed, sizeof(composed));
-        sentinel = sentinels_of(options);
-        url = composed;
-    }
-    return redis_new(&(struct redis_options){
-        .url = url,
-        .user = options->redis.user,
-        .password = options->redis.password,
+    return (struct redis_options){
         .allow_unverified_tls = options->redis.allow_unverified_ssl,
         .ca_file = options->redis.ssl_ca_file,
         .certificate = options->redis.ssl_certificate,
         .key = options->redis.ssl_key,
         .tls_name = options->redis.ssl_name,
-        .sentinel = sentinel,
-        .needs_master = true,
         .connect_timeout_ms = options->redis.connect_timeout,
         .timeout_ms = how->timeout_ms,
         .breaker_ms = how->breaker_ms,
         .ping_after_ms = options->redis.ping_after,
         .client_name = how->name,
-        .one_slot = one_slot,
-    });
+    };
+}
+
+/* Without a URL: whom the sentinels name, or redis.host. */
+static struct redis *open_redis(const struct options *options, const char *url,
+                                const struct connect_redis *how, bool one_slot)
+{
+    struct redis_options how_to = manners(options, how);
+    char composed[512];
+
+    if (!*url) {
+        compose_url(options, composed, sizeof(composed));
+        how_to.sentinel = sentinels_of(options);
+        url = composed;
+    }
+    how_to.url = url;
+    how_to.user = options->redis.user;
+    how_to.password = options->redis.password;
+    how_to.needs_master = true;
+    how_to.one_slot = one_slot;
+    return redis_new(&how_to);
 }
 
 const char *connect_queue_option(const struct options *options)
@@ -132,24 +138,15 @@ struct redis *connect_queue(const struct options *options,
 static struct redis *open_cluster(const struct options *options,
                                   const struct connect_redis *how)
 {
-    return redis_new(&(struct redis_options){
-        .cluster = (const char *const *)options->redis.cache.cluster.items,
-        .user = options->redis.cache.user,
-        .password = options->redis.cache.password,
-        .tls = options->redis.cache.ssl,
-        .read_replicas = options->redis.cache.read_replicas,
-        .allow_unverified_tls = options->redis.allow_unverified_ssl,
-        .ca_file = options->redis.ssl_ca_file,
-        .certificate = options->redis.ssl_certificate,
-        .key = options->redis.ssl_key,
-        .tls_name = options->redis.ssl_name,
-        .connect_timeout_ms = options->redis.connect_timeout,
-        .timeout_ms = how->timeout_ms,
-        .breaker_ms = how->breaker_ms,
-        .ping_after_ms = options->redis.ping_after,
-        .client_name = how->name,
-        .slot = how->slot,
-    });
+    struct redis_options how_to = manners(options, how);
+
+    how_to.cluster = (const char *const *)options->redis.cache.cluster.items;
+    how_to.user = options->redis.cache.user;
+    how_to.password = options->redis.cache.password;
+    how_to.tls = options->redis.cache.ssl;
+    how_to.read_replicas = options->redis.cache.read_replicas;
+    how_to.slot = how->slot;
+    return redis_new(&how_to);
 }
 
 bool connect_has_own_cache(const struct options *options)

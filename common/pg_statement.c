@@ -240,21 +240,32 @@ bool pg_statement_send(struct pg_connection *connection, const struct query *que
                              arguments.values, arguments.lengths, arguments.formats, 0);
 }
 
-int pg_statement_run(struct pg_connection *connection, const struct query *query,
-                     const struct pg_param *params, int count, uint64_t deadline)
+/* Up to where the statement itself can be sent. Yields. 0 or an error. */
+static int begin_query(struct pg_connection *connection, const struct query *query,
+                       const char *label, uint64_t deadline, bool *ret_by_name)
 {
-    const char *label = pg_statement_label(connection->pg, query);
-    bool by_name = connection->pg->options.prepared && query->id < query_count;
-
-    assert(count == query->param_count && count <= MAX_PARAMS);
+    *ret_by_name = connection->pg->options.prepared && query->id < query_count;
     if (is_gone(connection))
         return -EAGAIN;
-    if (by_name && !pg_connection_has_prepared(connection, query)) {
+    if (*ret_by_name && !pg_connection_has_prepared(connection, query)) {
         int rc = prepare(connection, query, label, deadline);
         if (rc < 0)
             return rc;
     }
     begin_statement(connection);
+    return 0;
+}
+
+int pg_statement_run(struct pg_connection *connection, const struct query *query,
+                     const struct pg_param *params, int count, uint64_t deadline)
+{
+    const char *label = pg_statement_label(connection->pg, query);
+    bool by_name;
+
+    assert(count == query->param_count && count <= MAX_PARAMS);
+    int rc = begin_query(connection, query, label, deadline, &by_name);
+    if (rc < 0)
+        return rc;
     int sent = pg_statement_send(connection, query, params, count, by_name);
     return finish_statement(connection, sent, label, query->name, deadline);
 }
@@ -311,23 +322,18 @@ int pg_statement_run_marked(struct pg_connection *connection, const struct query
                             const struct pg_param *params, int count, uint64_t deadline)
 {
     const char *label = pg_statement_label(connection->pg, query);
-    bool by_name = connection->pg->options.prepared && query->id < query_count;
+    bool by_name;
 
     assert(count == query->param_count && count <= MAX_PARAMS);
-    if (is_gone(connection))
-        return -EAGAIN;
-    if (by_name && !pg_connection_has_prepared(connection, query)) {
-        int rc = prepare(connection, query, label, deadline);
-        if (rc < 0)
-            return rc;
-    }
-    begin_statement(connection);
+    int rc = begin_query(connection, query, label, deadline, &by_name);
+    if (rc < 0)
+        return rc;
     if (!send_marked(connection, query, params, count, by_name)) {
         connection->is_lost = connection->was_unsent = true;
         pg_connection_check_socket(connection);
         return -EAGAIN;
     }
-    int rc = await_marked(connection, label, deadline);
+    rc = await_marked(connection, label, deadline);
     return rc < 0 ? rc : judge(connection, query->name);
 }
 

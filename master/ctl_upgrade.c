@@ -8,6 +8,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "master/ctl.h"
+#include "master/status.h"
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,44 +23,31 @@ static void pause_between(void)
     nanosleep(&(struct timespec){ .tv_nsec = ASK_EVERY_MS * 1000000L }, NULL);
 }
 
-static const char *text(const cJSON *object, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    return cJSON_IsString(item) ? item->valuestring : "";
-}
-
-static int number(const cJSON *object, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    return cJSON_IsNumber(item) ? item->valueint : 0;
-}
-
 enum outcome { GOES_ON, DONE, FAILED };
 
 static enum outcome judge(const cJSON *status, int pid, bool completes)
 {
     const cJSON *upgrade = cJSON_GetObjectItemCaseSensitive(status, "upgrade");
-    const char *stage = text(upgrade, "stage"), *failure = text(upgrade, "failure");
-    bool is_same = number(status, "pid") == pid;
+    const char *stage = status_word(upgrade, "stage"),
+               *failure = status_word(upgrade, "failure");
+    bool is_same = (int)status_number(status, "pid") == pid;
 
     if (*failure && !*stage) {
         fprintf(stderr, "the upgrade failed: %s\n", failure);
         return FAILED;
     }
-    if (strcmp(text(status, "phase"), "serving") != 0)
+    if (strcmp(status_word(status, "phase"), "serving") != 0)
         return GOES_ON;
     if (completes && is_same && strstr(stage, "beside"))
         return GOES_ON;
     if (*stage && !(is_same && strcmp(stage, "beside the new master") == 0))
         return GOES_ON;
     if (*stage)
-        printf("forkmark %s serves beside this master, pid %d\n",
-               text(upgrade, "version"), number(upgrade, "other"));
+        printf("forkmark %s serves beside this master, pid %.0f\n",
+               status_word(upgrade, "version"), status_number(upgrade, "other"));
     else
-        printf("forkmark %s serves, pid %d\n", text(status, "version"),
-               number(status, "pid"));
+        printf("forkmark %s serves, pid %.0f\n", status_word(status, "version"),
+               status_number(status, "pid"));
     return DONE;
 }
 

@@ -7,6 +7,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "master/ctl.h"
+#include "master/status.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,20 +26,6 @@ static void on_interrupt(int signum)
     is_over = 1;
 }
 
-static double number(const cJSON *object, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    return cJSON_IsNumber(item) ? item->valuedouble : 0;
-}
-
-static const char *text(const cJSON *object, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    return cJSON_IsString(item) ? item->valuestring : "";
-}
-
 /* ---- the table ---- */
 
 static void add_row(const cJSON *child, struct buf *out)
@@ -46,17 +33,19 @@ static void add_row(const cJSON *child, struct buf *out)
     const cJSON *doing = cJSON_GetObjectItemCaseSensitive(child, "doing");
     bool is_worker = cJSON_GetObjectItemCaseSensitive(child, "connections") != NULL;
 
-    buf_addf(out, "%-22s %7.0f %-8s %7.0f %7.1f %5.0f %8.1f %9.0f ", text(child, "name"),
-             number(child, "pid"), text(child, "state"), number(child, "age"),
-             number(child, "memory") / 1048576, number(child, "busy") * 100,
-             number(child, "per_second"),
-             number(child, is_worker ? "connections" : "jobs_done"));
-    if (number(child, "silent") >= 1)
-        buf_addf(out, "silent for %.1f s ", number(child, "silent"));
+    buf_addf(out, "%-22s %7.0f %-8s %7.0f %7.1f %5.0f %8.1f %9.0f ",
+             status_word(child, "name"), status_number(child, "pid"),
+             status_word(child, "state"), status_number(child, "age"),
+             status_number(child, "memory") / 1048576, status_number(child, "busy") * 100,
+             status_number(child, "per_second"),
+             status_number(child, is_worker ? "connections" : "jobs_done"));
+    if (status_number(child, "silent") >= 1)
+        buf_addf(out, "silent for %.1f s ", status_number(child, "silent"));
     if (doing)
-        buf_addf(out, "%s [%s] %.1f s%s%s", text(doing, "what"), text(doing, "id"),
-                 number(doing, "seconds"), *text(doing, "waiting_on") ? " on " : "",
-                 text(doing, "waiting_on"));
+        buf_addf(out, "%s [%s] %.1f s%s%s", status_word(doing, "what"),
+                 status_word(doing, "id"), status_number(doing, "seconds"),
+                 *status_word(doing, "waiting_on") ? " on " : "",
+                 status_word(doing, "waiting_on"));
     buf_addc(out, '\n');
 }
 
@@ -65,19 +54,23 @@ static void add_table(const cJSON *status, struct buf *out)
     const cJSON *pool, *child;
     char now[CLOCK_TEXT_SIZE];
 
-    buf_addf(out, "forkmark %s, pid %.0f, %s at %s   %.19sZ\n", text(status, "version"),
-             number(status, "pid"), text(status, "phase"), text(status, "address"),
+    buf_addf(out, "forkmark %s, pid %.0f, %s at %s   %.19sZ\n",
+             status_word(status, "version"), status_number(status, "pid"),
+             status_word(status, "phase"), status_word(status, "address"),
              clock_iso_z(clock_unix_us(), now));
     cJSON_ArrayForEach(pool, cJSON_GetObjectItemCaseSensitive(status, "pools"))
     {
-        buf_addf(out, "%s %.0f/%.0f  ", text(pool, "name"), number(pool, "ready"),
-                 number(pool, "wanted"));
+        buf_addf(out, "%s %.0f/%.0f  ", status_word(pool, "name"),
+                 status_number(pool, "ready"), status_number(pool, "wanted"));
     }
     const cJSON *reload = cJSON_GetObjectItemCaseSensitive(status, "reload");
-    if (*text(reload, "stage"))
-        buf_addf(out, "reload: %s", text(reload, "stage"));
-    buf_addf(out, "\n\n%-22s %7s %-8s %7s %7s %5s %8s %9s %s\n", "PROCESS", "PID",
-             "STATE", "AGE s", "MB", "BUSY%", "PER s", "CONN/JOBS", "NOW");
+    if (*status_word(reload, "stage"))
+        buf_addf(out, "reload: %s", status_word(reload, "stage"));
+    buf_addc(out, '\n');
+    status_add_cache(status, out);
+    status_add_databases(status, "", out);
+    buf_addf(out, "\n%-22s %7s %-8s %7s %7s %5s %8s %9s %s\n", "PROCESS", "PID", "STATE",
+             "AGE s", "MB", "BUSY%", "PER s", "CONN/JOBS", "NOW");
     cJSON_ArrayForEach(pool, cJSON_GetObjectItemCaseSensitive(status, "pools"))
     {
         cJSON_ArrayForEach(child, cJSON_GetObjectItemCaseSensitive(pool, "children"))

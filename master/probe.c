@@ -29,6 +29,8 @@
 #define CONSUMER_OVERFLOW  1
 #define SCHEDULER_BASE     2
 #define SCHEDULER_OVERFLOW 1
+/* A primary that is only starting comes first: so long nobody serves from replicas. */
+#define PRIMARY_MS 5000
 /* Replicas are asked one after the other: so long all of them together, about. */
 #define REPLICAS_MS 10000
 /* Of a worker's descriptors, beside its connections: pools, Redis, logs, libraries. */
@@ -242,36 +244,86 @@ static int migrate(struct master *m, const struct options *options)
     return rc < 0 ? PROBE_FAILED : PROBE_GOOD;
 }
 
-/*
- * "No response" is all that a ping says, also where TLS fails. Why nobody answers stands
- * in m->note; certificates that are wrong do not become right by waiting.
- */
-static int judge_silence(struct master *m, const char *const *names,
-                         const char *const *values)
+/* With the primary away: does a replica answer, with all of the migrations? */
+static bool is_on_a_replica(const struct options *options)
 {
+    const struct conf_list *replicas = &options->database.replicas;
+    bool is_found = false;
+
+    unsetenv("PGTARGETSESSIONATTRS");
+    for (size_t i = 0; i < replicas->count && !is_found; i++) {
+        struct buf why = BUF_HEAP;
+        int known, applied = migrate_status(replicas->items[i], &known, &why);
+
+        is_found = applied >= known;
+        if (applied >= 0 && !is_found)
+            log_warn("a replica has %d of %d migrations: without the primary there is no "
+                     "serving from it",
+                     applied, known);
+        buf_done(&why);
+    }
+    return is_found;
+}
+
+/* A line for each host that was tried, as one. */
+static void note_lines(struct master *m, const char *lines)
+{
+    char text[NOTE_BYTES];
+    size_t length = 0;
+
+    for (; *lines && length + 3 < sizeof(text); lines++) {
+        if (*lines != '\n') {
+            text[length++] = *lines;
+        } else if (lines[1]) {
+            text[length++] = ';';
+            text[length++] = ' ';
+        }
+    }
+    text[length] = '\0';
+    note(m, text);
+}
+
+/*
+ * PROBE_GOOD: somebody answers, be it with a refusal, which migrate() will tell. Else why
+ * not stands in m->note; certificates that are wrong do not become right by waiting.
+ */
+static int find_primary(struct master *m, const struct options *options)
+{
+    const char *const names[] = { "dbname", "connect_timeout", NULL };
+    const char *const values[] = { migration_url(options), "5", NULL };
     PGconn *connection = PQconnectdbParams(names, values, 1);
     const char *why = PQerrorMessage(connection);
-    bool is_hopeless =
-        strstr(why, "certificate") != NULL || strstr(why, "support SSL") != NULL;
-    char text[NOTE_BYTES];
+    int found = PROBE_GOOD;
 
-    snprintf(text, sizeof(text), "%.*s", (int)strcspn(why, "\n"), why);
-    note(m, text);
+    if (PQstatus(connection) != CONNECTION_OK) {
+        PGPing state = PQpingParams(names, values, 1);
+
+        note_lines(m, why);
+        if (strstr(why, "session is read-only")) /* a fail-over is under way */
+            found = PROBE_AWAY;
+        else if (state == PQPING_NO_RESPONSE || state == PQPING_REJECT)
+            found = strstr(why, "certificate") || strstr(why, "support SSL")
+                        ? PROBE_FAILED
+                        : PROBE_AWAY;
+    }
     PQfinish(connection);
-    return is_hopeless ? PROBE_FAILED : PROBE_AWAY;
+    return found;
 }
 
 int probe_start(struct master *m, const struct options *options)
 {
-    const char *const names[] = { "dbname", "connect_timeout", NULL };
-    const char *const values[] = { migration_url(options), "5", NULL };
-
     connect_pg_defaults(options);
-    PGPing state = PQpingParams(names, values, 1);
+    int status = find_primary(m, options);
 
-    if (state == PQPING_NO_RESPONSE || state == PQPING_REJECT)
-        return judge_silence(m, names, values);
-    int status = migrate(m, options);
+    if (status == PROBE_AWAY && m->now - m->migration_since >= PRIMARY_MS &&
+        is_on_a_replica(options)) {
+        log_warn("the primary is away (%s): until it is back reads are served from "
+                 "replicas, and whoever writes is told to try again",
+                 m->note);
+        return judge(m, options);
+    }
+    if (status == PROBE_GOOD)
+        status = migrate(m, options);
     return status == PROBE_GOOD ? judge(m, options) : status;
 }
 

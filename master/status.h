@@ -11,7 +11,17 @@ struct master;
 
 /* Pools with their children, services, listeners. The caller deletes it. */
 cJSON *status_json(struct master *m);
-/* The same as a tree for people. */
+
+/* status_text.c: the same as a tree for people; its parts for other tables. */
 void status_text_tree(const cJSON *status, struct buf *out);
+/* A line for each server of PostgreSQL, `before` at its front. */
+void status_add_databases(const cJSON *status, const char *before, struct buf *out);
+/* "cache: cluster of 3 primaries and 3 replicas; away: 127.0.0.1:7001 (for 4 processes)";
+ * nothing without a cluster. */
+void status_add_cache(const cJSON *status, struct buf *out);
+
+/* A member of the answer; 0 and "" where it is not there. */
+double status_number(const cJSON *object, const char *name);
+const char *status_word(const cJSON *object, const char *name);
 
 #endif

@@ -12,7 +12,8 @@ failed=0
 FUZZ_SECONDS=${FUZZ_SECONDS:-5}
 python=/usr/bin/python3
 work=$(mktemp -d "${TMPDIR:-/tmp}/fm-run-XXXXXX")
-trap 'rm -rf "$work"' EXIT
+lint=
+trap '[ -z "$lint" ] || kill -- "-$lint" 2>/dev/null; rm -rf "$work"' EXIT
 
 sh config/install.sh run build test || exit 1
 
@@ -24,19 +25,6 @@ export FORKMARK_BIN="$PWD/build-asan/forkmark"
 
 say() { printf '\n== %s\n' "$*"; }
 wants() { case " $parts " in *" $1 "*) return 0 ;; esac; return 1; }
-
-# check NAME COMMAND...: one test; its output is shown when it fails.
-check() {
-    name=$1
-    shift
-    if "$@" >"$work/out" 2>&1; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAILED %s\n' "$name"
-        tail -n 60 "$work/out"
-    fi
-}
 
 # two_at_a_time COMMAND... -- TARGET...: one test a target, which COMMAND runs.
 # What they use, servers and folders, is their own.
@@ -89,17 +77,10 @@ build() {
 
 build asan all unit_tests
 
+# On what the tests leave of the processors: they wait for clocks most of their time.
 if wants lint; then
-    say "format and static checks"
-    version=$(clang-format --version 2>/dev/null | grep -oE 'version [0-9]+' | cut -d' ' -f2)
-    if [ "${version:-0}" = 14 ]; then
-        check clang-format sh -c "git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror"
-        check clang-tidy sh -c "git ls-files 'common/*.c' 'sql/*.c' 'jobs/*.c' 'worker/*.c' 'master/*.c' |
-            xargs -P 2 -n 4 clang-tidy -p build-asan --quiet 2>/dev/null"
-    else
-        echo "skipped: the rules are written for version 14 of clang-format and clang-tidy, here is ${version:-none}"
-    fi
-    check "shell syntax" sh -c "git ls-files '*.sh' | xargs -n 1 sh -n"
+    setsid chrt --idle 0 sh tests/lint.sh >"$work/lint" 2>&1 &
+    lint=$!
 fi
 
 if wants unit; then
@@ -126,6 +107,15 @@ if wants fuzz; then
     build fuzz fuzz_targets
     say "fuzzing, $FUZZ_SECONDS s a target"
     two_at_a_time sh tests/fuzz.sh "$FUZZ_SECONDS" -- build-fuzz/fuzz/*
+fi
+
+if wants lint; then
+    say "format and static checks"
+    wait "$lint" || grep -q '^FAILED' "$work/lint" || echo "FAILED tests/lint.sh" >>"$work/lint"
+    lint=
+    grep -v '^passed' "$work/lint"
+    passed=$((passed + $(grep -c '^passed' "$work/lint")))
+    failed=$((failed + $(grep -c '^FAILED' "$work/lint")))
 fi
 
 printf '\n%s passed, %s failed\n' "$passed" "$failed"

@@ -115,8 +115,8 @@ def queries(stack, server):
     return servers(stack)[server.folder]["queries"]
 
 
-def served_by_replicas(stack, client, cluster):
-    before = [queries(stack, replica) for replica in cluster.replicas]
+def served_by(stack, client, replicas):
+    before = [queries(stack, replica) for replica in replicas]
     read_all(client, 20, 2)
-    after = [queries(stack, replica) for replica in cluster.replicas]
+    after = [queries(stack, replica) for replica in replicas]
     return sum(after) - sum(before) >= 20

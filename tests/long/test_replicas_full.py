@@ -9,7 +9,7 @@ import time
 import pytest
 import requests
 from primary import none_half_done, signal_all
-from replica_load import (Reader, Writer, queries, read_all, served_by_replicas, servers,
+from replica_load import (Reader, Writer, queries, read_all, served_by, servers,
                           wait_for_state)
 from replication import Cluster
 from services import wait_until
@@ -74,7 +74,7 @@ def test_a_thousand_writes_are_seen_by_their_writers(make):
     for replica in cluster.replicas:
         replica.resume()
     cluster.caught_up()
-    wait_until(lambda: served_by_replicas(stack, clients[0], cluster), 30, "replicas serve them again")
+    wait_until(lambda: served_by(stack, clients[0], cluster.replicas), 30, "replicas serve them again")
     print(f"\n{done} pairs in {lasted:.1f} s by {len(stack.children('worker'))} workers: each read saw its write")
 
 
@@ -257,7 +257,7 @@ def test_redis_goes_away_and_nobody_misses_a_write(make, redis_server):
     client = stack.client().sign_up()
     client.save("http://example.invalid/0")
     cluster.caught_up()
-    wait_until(lambda: served_by_replicas(stack, client, cluster), 60, "replicas serve")
+    wait_until(lambda: served_by(stack, client, cluster.replicas), 60, "replicas serve")
     for replica in cluster.replicas:
         replica.pause()
     redis_server.server.signal(signal.SIGSTOP)

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from pages import article
 from primary import none_half_done
 from replica_load import Reader, Writer, queries, servers, wait_for_state
@@ -91,3 +92,46 @@ def test_a_promoted_replica_takes_the_writes(make_cluster, make_replicated):
     wait_until(lambda: client.get("/health/readiness").json()["status"] == "ready", 20, "all is well")
     assert client.get("/api/bookmarks").json()["total"] == heir.ask(
         "SELECT count(*) FROM saved_content", stack.database)
+
+
+@pytest.mark.long
+def test_a_start_without_the_primary_serves_reads(cluster, make_replicated, pages):
+    pages.put("/later", article("Later", "word " * 80))
+    stack = make_replicated(cluster, more=NO_CACHE)
+    client = stack.client().sign_up()
+    client.save("http://example.invalid/before")
+    cluster.caught_up()
+    stack.stop()
+    cluster.primary.server.process.kill()
+    cluster.primary.server.wait()
+    stack.start()
+    assert "until it is back reads are served from replicas" in stack.log_text()
+    readiness = client.get("/health/readiness")
+    assert (readiness.status_code, readiness.json()["status"]) == (200, "degraded"), readiness.text
+    assert client.get("/api/bookmarks").json()["total"] == 1
+    refused = client.post("/api/bookmarks", json={"url": pages.url("/later")})
+    assert refused.status_code == 503 and refused.headers["Retry-After"], refused.text
+    children = stack.children()
+    cluster.primary.start()
+    wait_until(lambda: client.post("/api/bookmarks", json={"url": pages.url("/later")}).status_code == 201,
+               30, "writes go on")
+    wait_until(lambda: stack.sql("SELECT scrape_status FROM saved_content WHERE url = %s",
+                                 pages.url("/later")) == [("SUCCESS",)], 60, "jobs are done")
+    assert stack.children() == children, "nothing was restarted"
+
+
+@pytest.mark.long
+def test_a_start_while_no_host_takes_writes_waits_for_one(make_cluster, make_replicated):
+    cluster = make_cluster(1)
+    old, heir = cluster.primary, cluster.replicas[0]
+    cluster.hosts = [old, heir]
+    stack = make_replicated(cluster, start=False)
+    cluster.caught_up()
+    old.server.process.kill()
+    old.server.wait()
+    stack.start(wait=False)
+    wait_until(lambda: "session is read-only" in stack.log_text(), 20, stack.log_text)
+    heir.promote()
+    cluster.primary = heir
+    stack.wait_ready()
+    assert stack.client().sign_up().get("/api/bookmarks").json()["total"] == 0

@@ -5,7 +5,8 @@ import concurrent.futures
 import pytest
 import requests
 from pages import article
-from replica_load import (Reader, queries, read_all, served_by_replicas, servers, state_of,
+from pgbouncer import PgBouncer
+from replica_load import (Reader, queries, read_all, served_by, servers, state_of,
                           wait_for_state)
 from services import wait_until
 
@@ -24,7 +25,7 @@ def test_reads_are_spread_and_writes_go_to_the_primary(cluster, make_replicated)
     client = stack.client().sign_up()
     for number in range(20):
         client.save(f"http://example.invalid/{number}")
-    wait_until(lambda: served_by_replicas(stack, client, cluster), 30, "the replicas have it")
+    wait_until(lambda: served_by(stack, client, cluster.replicas), 30, "the replicas have it")
     everybody = [cluster.primary, *cluster.replicas]
     before = {server: queries(stack, server) for server in everybody}
     read_all(client, 400)
@@ -47,34 +48,50 @@ def test_reads_are_spread_and_writes_go_to_the_primary(cluster, make_replicated)
     assert text.count('forkmark_database_server_lag_seconds{') == 2
 
 
-def test_own_writes_are_seen_while_replay_is_paused(cluster, make_replicated):
-    stack = make_replicated(cluster, workers=2, more=NO_CACHE, database_more=LAG,
-                            consumers=0, jobs="scheduler = false;")
-    for replica in cluster.replicas:
+def write_then_read(client):
+    """Ten pairs, each on new connections: by another worker, as often as not."""
+    headers = {"Authorization": f"Bearer {client.token}", "Connection": "close"}
+    for number in range(10):
+        saved = requests.post(client.base + "/api/bookmarks", headers=headers, timeout=60,
+                              json={"url": f"http://example.invalid/{number}"})
+        assert saved.status_code == 201, saved.text
+        found = requests.get(client.base + "/api/bookmarks", headers=headers, timeout=60).json()
+        assert found["total"] == number + 1
+        assert found["bookmarks"][0]["id"] == saved.json()["bookmark"]["id"]
+    gone = saved.json()["bookmark"]["id"]
+    assert requests.delete(f"{client.base}/api/bookmarks/{gone}", headers=headers,
+                           timeout=60).status_code == 200
+    found = requests.get(client.base + "/api/bookmarks", headers=headers, timeout=60).json()
+    assert found["total"] == 9
+    return True
+
+
+@pytest.fixture
+def poolers(cluster, session_folder):
+    """A PgBouncer in transaction mode before each of the servers."""
+    made = [PgBouncer(f"{session_folder}/pool{number}", server)
+            for number, server in enumerate([cluster.primary, *cluster.replicas])]
+    yield made
+    for pooler in made:
+        pooler.stop()
+
+
+@pytest.mark.parametrize("behind", ["none", pytest.param("poolers", marks=pytest.mark.long)])
+def test_own_writes_are_seen_while_replay_is_paused(cluster, make_replicated, request, behind):
+    poolers = request.getfixturevalue("poolers") if behind == "poolers" else None
+    primary, *replicas = poolers or [cluster.primary, *cluster.replicas]
+    stack = make_replicated(cluster, start=False, workers=2, more=NO_CACHE, consumers=0,
+                            jobs="scheduler = false;", pooler=poolers and primary)
+    stack.write_config(database_more=cluster.option(stack.database, replicas) + LAG)
+    stack.start()
+    for replica in replicas:
         wait_for_state(stack, replica, "up")
     clients = [stack.client().sign_up() for _ in range(4)]
     try:
         for replica in cluster.replicas:
             replica.pause()
-
-        def pairs(client):
-            headers = {"Authorization": f"Bearer {client.token}", "Connection": "close"}
-            for number in range(10):
-                # A new connection each time: another worker, as often as not.
-                saved = requests.post(client.base + "/api/bookmarks", headers=headers, timeout=60,
-                                      json={"url": f"http://example.invalid/{number}"})
-                assert saved.status_code == 201, saved.text
-                found = requests.get(client.base + "/api/bookmarks", headers=headers, timeout=60).json()
-                assert found["total"] == number + 1
-                assert found["bookmarks"][0]["id"] == saved.json()["bookmark"]["id"]
-            gone = saved.json()["bookmark"]["id"]
-            assert requests.delete(f"{client.base}/api/bookmarks/{gone}", headers=headers,
-                                   timeout=60).status_code == 200
-            found = requests.get(client.base + "/api/bookmarks", headers=headers, timeout=60).json()
-            assert found["total"] == 9
-            return True
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            assert all(pool.map(pairs, clients))
+            assert all(pool.map(write_then_read, clients))
         # Others see what the replicas have: nobody asks the primary without need.
         assert stack.sql("SELECT count(*) FROM saved_content") == [(36,)]
         assert cluster.replicas[0].ask("SELECT count(*) FROM saved_content", stack.database) == 0
@@ -82,9 +99,9 @@ def test_own_writes_are_seen_while_replay_is_paused(cluster, make_replicated):
         for replica in cluster.replicas:
             replica.resume()
     cluster.caught_up()
-    before = queries(stack, cluster.primary)
-    wait_until(lambda: served_by_replicas(stack, clients[0], cluster), 30, "replicas serve them again")
-    assert queries(stack, cluster.primary) >= before
+    before = queries(stack, primary)
+    wait_until(lambda: served_by(stack, clients[0], replicas), 30, "replicas serve them again")
+    assert queries(stack, primary) >= before
 
 
 def test_a_job_that_writes_is_seen_at_once(cluster, make_replicated, pages):
@@ -116,7 +133,7 @@ def test_a_replica_beyond_max_lag_is_not_used(cluster, make_replicated):
     try:
         client.save("http://example.invalid/a")
         wait_for_state(stack, one, "behind")
-        wait_until(lambda: served_by_replicas(stack, client, cluster), 30, "the other has it")
+        wait_until(lambda: served_by(stack, client, cluster.replicas), 30, "the other has it")
         before = queries(stack, one), queries(stack, other)
         read_all(client, 40)
         assert queries(stack, one) == before[0]
