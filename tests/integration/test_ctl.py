@@ -110,6 +110,7 @@ def test_watch_into_a_pipe_is_plain_text_until_it_is_interrupted(stack):
     text = "".join(lines) + rest
     assert "\x1b" not in text
     assert text.count("PROCESS ") >= 2 and text.count("\nworker 1 ") >= 2
+    assert text.count("\nprimary ") >= 2, text
 
 
 def test_watch_as_json_is_one_line_each_time(stack):
