@@ -28,9 +28,9 @@ wants ledger && run $pytest tests/long/test_no_loss_full.py
 wants faults && run $pytest tests/long/test_faults_full.py
 wants spread && run $pytest tests/long/test_spread.py
 wants schedulers && run $pytest tests/long/test_schedulers.py
-# An upgrade of server after server, across a change of the schema.
 # Past one machine: the quick tests, and those that the suite has no time for.
 wants scale && run env FORKMARK_LONG=1 $pytest tests/integration/scale
+# An upgrade of server after server, across a change of the schema.
 wants servers && run $pytest tests/long/test_rolling_servers.py
 wants soak && run $pytest tests/long/test_soak.py
 # What clients see, once more through a PgBouncer in transaction mode.
