@@ -14,10 +14,13 @@ FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 python=/usr/bin/python3
 failed=0
 wants() { case " $parts " in *" $1 "*) return 0 ;; esac; return 1; }
+# Says something only when it fails.
+quietly() { out=$("$@" 2>&1) || { printf '%s\n' "$out" && exit 1; }; }
 run() { printf '\n== %s\n' "$*"; "$@" || failed=$((failed + 1)); }
 
 sh config/install.sh run build test bench || exit 1
-cmake --preset release >/dev/null && cmake --build build >/dev/null || exit 1
+quietly cmake --preset release
+quietly cmake --build build
 export FORKMARK_BIN="$PWD/build/forkmark"
 pytest="$python -m pytest -q -s -p no:cacheprovider"
 
@@ -58,7 +61,8 @@ wants suites && run $pytest tests/long/test_newcomer.py -k test_the_whole_suite
 wants systemd && run $pytest tests/long/test_systemd.py
 
 if wants fuzz; then
-    cmake --preset fuzz >/dev/null && cmake --build build-fuzz --target fuzz_targets >/dev/null || exit 1
+    quietly cmake --preset fuzz
+    quietly cmake --build build-fuzz --target fuzz_targets
     for target in build-fuzz/fuzz/*; do
         run sh tests/fuzz.sh "$FUZZ_SECONDS" "$target" -verbosity=0 -print_final_stats=1
     done
