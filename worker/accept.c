@@ -15,8 +15,8 @@
 
 /* How long others get for a connection this worker leaves to them. */
 #define DEFER_MS 1
-/* Since this worker's last connection: they come singly. */
-#define CALM_MS 2
+/* Nobody has left this worker for so long: its connections stay. */
+#define STAYS_MS 2
 /* Without descriptors or memory a poll that reports the same socket again at once
  * would only burn the processor. */
 #define EXHAUSTED_MS 100
@@ -30,8 +30,8 @@ struct accept {
     struct greeting *greeting; /* NULL: server.proxy_protocol is off */
     uv_poll_t *polls;          /* one for each listening socket */
     size_t count;
-    uv_timer_t timer;     /* ends a deferral, or the wait for descriptors */
-    uint64_t accepted_ms; /* clock_ms() of the last one */
+    uv_timer_t timer;   /* ends a deferral, or the wait for descriptors */
+    uint64_t closed_ms; /* clock_ms() of the last that ended */
     bool is_polling, is_stopped;
     int open_handles;
 };
@@ -55,14 +55,13 @@ static void sum_up(struct scoreboard *board, const struct board_slot *own,
 }
 
 bool accept_is_above_mean(struct scoreboard *board, const struct board_slot *own,
-                          uint64_t now_ms, unsigned halves)
+                          uint64_t now_ms, unsigned above)
 {
     uint64_t sum, workers;
     uint64_t mine = atomic_load_explicit(&own->count.connections, memory_order_relaxed);
 
     sum_up(board, own, now_ms, &sum, &workers);
-    /* mine > sum / workers + halves / 2, without fractions */
-    return 2 * mine * workers > 2 * sum + halves * workers;
+    return mine * workers > sum + above * workers;
 }
 
 bool accept_lets_go(struct server *server)
@@ -136,7 +135,6 @@ static int accept_one(struct accept *accept, int listener)
     } else {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     }
-    accept->accepted_ms = clock_ms();
     take(accept, fd, (struct sockaddr *)&address, length);
     atomic_fetch_add_explicit(&accept->server->slot->count.accepted, 1,
                               memory_order_relaxed);
@@ -199,9 +197,9 @@ static void on_listener(uv_poll_t *poll, int status, int events)
             return;
         }
         uint64_t now = clock_ms();
-        bool is_calm = now - accept->accepted_ms >= CALM_MS;
+        bool stays = i == 0 && now - accept->closed_ms >= STAYS_MS;
         if (accept_is_above_mean(accept->server->board, accept->server->slot, now,
-                                 is_calm ? 1 : 2)) {
+                                 stays ? 0 : 1)) {
             pause_for(accept, DEFER_MS);
             return;
         }
@@ -221,6 +219,7 @@ static void on_closed(void *arg)
 {
     struct accept *accept = arg;
 
+    accept->closed_ms = clock_ms();
     if (accept->is_stopped || accept->is_polling || is_full(accept) ||
         uv_is_active((uv_handle_t *)&accept->timer))
         return;

@@ -2,7 +2,7 @@
  * accept.h - new connections, shared fairly between the workers.
  *
  * Every worker polls the same listening sockets. One whose connections exceed the
- * mean by more than one leaves the next to the others for a millisecond; after one
+ * mean leaves the next to the others for a millisecond; after one
  * such deferral it accepts whatever the mean, so a hung neighbour starves nobody.
  * (Measured: design, "Balanced accept". EPOLLEXCLUSIVE made it worse.)
  */
@@ -35,12 +35,12 @@ bool accept_lets_go(struct server *server);
 
 /*
  * Whether this worker leaves the next connection to others: it has more than the mean
- * and `halves` / 2. One above is let pass while connections rush in, since each deferral
- * costs them (measured with fresh connections: a quarter of 8,500 a second); half a
- * connection when they come singly, which spreads 40 kept ones 9 to 11 over 4 workers
- * instead of 8 to 12.
+ * and `above`. One above is let pass where connections rush in or come and go, since each
+ * deferral costs them (measured with fresh connections: a quarter of 8,500 a second);
+ * none where they come one at a time and stay, which spreads 40 kept ones 10 or 11 to
+ * each of 4 workers. (Half a connection leaves a slow worker with 8 beside three of 11.)
  */
 bool accept_is_above_mean(struct scoreboard *board, const struct board_slot *own,
-                          uint64_t now_ms, unsigned halves);
+                          uint64_t now_ms, unsigned above);
 
 #endif

@@ -80,13 +80,13 @@ static void the_mean(void **state)
             atomic_store(&slot->count.accepting, neighbour->accepting);
             atomic_store(&slot->count.beat_ms, now - neighbour->age_ms);
         }
-        if (accept_is_above_mean(board, own, now, 2) != rows[i].is_above)
+        if (accept_is_above_mean(board, own, now, 1) != rows[i].is_above)
             fail_msg("row %zu", i);
         board_free(board);
     }
 }
 
-static void half_above_the_mean_is_too_much_when_they_come_singly(void **state)
+static void any_above_the_mean_is_too_much_where_they_stay(void **state)
 {
     struct scoreboard *board = board_new(2);
     struct board_slot *own =
@@ -95,14 +95,14 @@ static void half_above_the_mean_is_too_much_when_they_come_singly(void **state)
         board_slot(board, (size_t)board_take(board, BOARD_WORKER, 2, NULL));
 
     (void)state;
-    atomic_store(&own->count.connections, 11);
+    atomic_store(&own->count.connections, 10);
     atomic_store(&other->count.connections, 10);
     atomic_store(&other->count.accepting, 1);
     atomic_store(&other->count.beat_ms, 1000);
-    assert_false(accept_is_above_mean(board, own, 1000, 1)); /* 11, mean 10.5 */
-    atomic_store(&own->count.connections, 12);
-    assert_true(accept_is_above_mean(board, own, 1000, 1)); /* 12, mean 11 */
-    assert_false(accept_is_above_mean(board, own, 1000, 2));
+    assert_false(accept_is_above_mean(board, own, 1000, 0)); /* 10, mean 10 */
+    atomic_store(&own->count.connections, 11);
+    assert_true(accept_is_above_mean(board, own, 1000, 0)); /* 11, mean 10.5 */
+    assert_false(accept_is_above_mean(board, own, 1000, 1));
     board_free(board);
 }
 
@@ -229,7 +229,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_mean),
-        cmocka_unit_test(half_above_the_mean_is_too_much_when_they_come_singly),
+        cmocka_unit_test(any_above_the_mean_is_too_much_where_they_stay),
         cmocka_unit_test(past_the_limit_they_wait),
         cmocka_unit_test(nobody_starves),
         cmocka_unit_test(the_backlog_is_emptied),
