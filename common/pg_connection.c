@@ -57,9 +57,18 @@ void pg_connection_set_prepared(struct pg_connection *connection,
 /* ---- cancelling on the server ---- */
 
 struct cancel_job {
+    struct cancel_job *next;
     uv_work_t request;
     PGcancel *cancel;
 };
+
+/* A silent server keeps each thread that speaks to it; the pool has four, and others
+ * (who look up names, for one) need some. */
+#define CANCELS_AT_ONCE 2
+static struct {
+    struct cancel_job *first; /* wait for their turn */
+    int under_way;
+} cancels;
 
 /* In a pool thread: PQcancel() makes a connection of its own and blocks. */
 static void cancel_in_thread(uv_work_t *request)
@@ -70,29 +79,49 @@ static void cancel_in_thread(uv_work_t *request)
     PQcancel(job->cancel, reason, sizeof(reason));
 }
 
-static void cancel_done(uv_work_t *request, int status)
+static void end_job(struct cancel_job *job)
 {
-    struct cancel_job *job = request->data;
-
-    (void)status;
     PQfreeCancel(job->cancel);
     free(job);
+}
+
+static void start_next(void);
+
+static void cancel_done(uv_work_t *request, int status)
+{
+    (void)status;
+    end_job(request->data);
+    cancels.under_way--;
+    start_next();
+}
+
+static void start_next(void)
+{
+    struct cancel_job *job = cancels.first;
+
+    if (!job || cancels.under_way >= CANCELS_AT_ONCE)
+        return;
+    cancels.first = job->next;
+    if (uv_queue_work(task_loop(), &job->request, cancel_in_thread, cancel_done) == 0)
+        cancels.under_way++;
+    else
+        end_job(job);
 }
 
 /* Nobody waits for it: the connection is closed in any case. */
 static void cancel_on_server(PGconn *libpq)
 {
-    struct cancel_job *job = calloc(1, sizeof(*job));
+    struct cancel_job *job = calloc(1, sizeof(*job)), **last = &cancels.first;
 
-    if (!job)
-        return;
-    job->cancel = PQgetCancel(libpq);
-    job->request.data = job;
-    if (!job->cancel ||
-        uv_queue_work(task_loop(), &job->request, cancel_in_thread, cancel_done) != 0) {
-        PQfreeCancel(job->cancel);
+    if (!job || !(job->cancel = PQgetCancel(libpq))) {
         free(job);
+        return;
     }
+    job->request.data = job;
+    while (*last)
+        last = &(*last)->next;
+    *last = job;
+    start_next();
 }
 
 /* ---- the socket ---- */
@@ -133,6 +162,8 @@ static void read_socket(struct pg_connection *connection, int status, int events
     /* A socket in error may still hold the server's last words. */
     bool has_news = status < 0 || (events & UV_READABLE);
 
+    if (has_news)
+        connection->pg->heard_ms = uv_now(task_loop());
     if (has_news && !PQconsumeInput(connection->libpq))
         connection->is_lost = true;
     if (status < 0)
@@ -295,7 +326,8 @@ static const char *timeout_words(const struct pg *pg)
                : "no answer within database.connect_timeout";
 }
 
-/* Yields. 0, or -EAGAIN; why not stands in PQerrorMessage(), or *ret_error is set. */
+/* Yields. 0, -EAGAIN, or -ETIMEDOUT; why not stands in PQerrorMessage(), or *ret_error is
+ * set. */
 static int establish(struct pg_connection *connection, uint64_t deadline,
                      const char **ret_error)
 {
@@ -318,7 +350,7 @@ static int establish(struct pg_connection *connection, uint64_t deadline,
                          deadline - now) == -ETIMEDOUT) {
             connection->pg->first_host++;
             *ret_error = timeout_words(connection->pg);
-            return -EAGAIN;
+            return -ETIMEDOUT;
         }
     }
     return 0;
@@ -361,6 +393,7 @@ int pg_connection_open(struct pg_connection *connection)
         PQsetnonblocking(connection->libpq, 1);
         rc = watch(connection);
     }
+    pg->is_silent = rc == -ETIMEDOUT;
     if (rc == 0) {
         came_up(connection);
         return 0;

@@ -44,6 +44,7 @@ struct pg_waiter {
     struct pg_lease *lease;
     struct pg *pg;
     bool is_queued;
+    bool is_probe; /* has a place of its own */
 };
 
 struct pg {
@@ -64,6 +65,8 @@ struct pg {
     int failures;
     uint64_t retry_at, failing_since;
     char last_error[200];
+    bool is_silent;    /* the last attempt to connect got no answer at all */
+    uint64_t heard_ms; /* uv_now() when any connection last said something */
 
     struct pg_pipes *pipes; /* NULL: none */
 
@@ -114,8 +117,8 @@ struct pg_lease {
 struct pg *pg_new_of(const struct pg_options *options, struct pg *primary);
 /* `wait_ms`: the longest wait. Yields. 0 or -EAGAIN. */
 int pg_acquire(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret);
-/* Also of a server that is down: for probes. */
-int pg_acquire_always(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret);
+/* For probes: also of a server that is down, and where requests hold all places. */
+int pg_acquire_probe(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret);
 void pg_release(struct pg_lease *lease);
 /* A connection has been shut: its place may be taken. */
 void pg_place_is_free(struct pg *pg);

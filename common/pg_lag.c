@@ -132,7 +132,7 @@ static void found_down(struct pg *pg, const char *why)
 static int ask(struct pg *pg, uint64_t silent_ms, struct pg_rows *ret)
 {
     struct pg_lease *lease;
-    int rc = pg_acquire_always(pg, silent_ms, &lease);
+    int rc = pg_acquire_probe(pg, silent_ms, &lease);
 
     if (rc < 0)
         return rc;
@@ -143,12 +143,20 @@ static int ask(struct pg *pg, uint64_t silent_ms, struct pg_rows *ret)
     return rc;
 }
 
+/* It has let somebody wait for a connection in vain, and the open ones heard nothing
+ * either: those who wait there would do so until their deadlines. */
+static bool is_mute(const struct pg *pg, uint64_t since_ms)
+{
+    return pg->is_silent && pg->heard_ms < since_ms;
+}
+
 static void run(void *arg)
 {
     struct probe *probe = arg;
     struct pg *pg = probe->pg;
     uint64_t silent_ms = pg->primary ? SILENT_REPLICA_MS : SILENT_PRIMARY_MS;
     uint64_t asked_ms = clock_ms(), before = pg->health.position;
+    uint64_t began_ms = uv_now(task_loop());
     struct pg_rows rows;
     int rc = ask(pg, silent_ms, &rows);
 
@@ -163,7 +171,8 @@ static void run(void *arg)
             found_replica(probe->primary, pg, before);
         else if (!pg->health.is_replica)
             found_primary(pg, asked_ms);
-    } else if (pg->failures > 0 && pg->open == pg->connecting) {
+    } else if (pg->failures > 0 &&
+               (pg->open == pg->connecting || is_mute(pg, began_ms))) {
         found_down(pg, pg->last_error);
     } /* That all are busy, or that it takes no more of them, is no news. One that broke
        * may have been an old one. */

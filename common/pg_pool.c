@@ -155,10 +155,26 @@ static bool may_connect(const struct pg *pg)
     return pg->failures == 0 || (pg->connecting == 0 && clock_ms() >= pg->retry_at);
 }
 
+/*
+ * How many connections there may be. Where servers are probed the last of the overflow is
+ * the probe's, which has to find out that all others wait in vain; without an overflow it
+ * gets one beyond.
+ */
+static int places(const struct pg *pg, bool is_probe)
+{
+    bool is_watched = pg->route || pg->primary;
+    int most = pg->options.size + pg->options.overflow;
+
+    if (!is_watched)
+        return most;
+    if (pg->options.overflow == 0)
+        return most + is_probe;
+    return most - !is_probe;
+}
+
 bool pg_may_open(const struct pg *pg)
 {
-    return !pg->is_closing && pg->open < pg->options.size + pg->options.overflow &&
-           may_connect(pg);
+    return !pg->is_closing && pg->open < places(pg, false) && may_connect(pg);
 }
 
 /* ---- idle connections ---- */
@@ -405,7 +421,7 @@ static bool answers(struct pg *pg, struct pg_lease *lease)
 static int wait_in_queue(struct pg *pg, struct pg_waiter *waiter, uint64_t until)
 {
     uint64_t now = clock_ms();
-    bool may_grow = pg->open < pg->options.size + pg->options.overflow;
+    bool may_grow = pg->open < places(pg, waiter->is_probe);
     uint64_t left = until > now ? until - now : 1;
 
     if (left > (may_grow ? OVERFLOW_AFTER_MS : LOOK_AGAIN_MS))
@@ -417,9 +433,9 @@ static int wait_in_queue(struct pg *pg, struct pg_waiter *waiter, uint64_t until
                                           .arg = waiter });
 }
 
-static bool has_place(const struct pg *pg, bool has_waited)
+static bool has_place(const struct pg *pg, bool is_probe, bool has_waited)
 {
-    int most = pg->options.size + (has_waited ? pg->options.overflow : 0);
+    int most = has_waited ? places(pg, is_probe) : pg->options.size;
 
     return pg->open < most && may_connect(pg);
 }
@@ -451,7 +467,7 @@ static int acquire(struct pg *pg, struct pg_waiter *waiter, uint64_t wait_ms)
                 return 0;
             continue;
         }
-        if (has_place(pg, clock_ms() - began >= OVERFLOW_AFTER_MS))
+        if (has_place(pg, waiter->is_probe, clock_ms() - began >= OVERFLOW_AFTER_MS))
             return connect_now(pg, waiter->lease);
         if (pg->is_closing || clock_ms() >= until ||
             (pg->failures > 0 && !has_live_ones(pg)))
@@ -467,15 +483,8 @@ static int acquire(struct pg *pg, struct pg_waiter *waiter, uint64_t wait_ms)
     }
 }
 
-int pg_acquire(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret)
-{
-    /* Its probe has found it so, and will find when it is not. */
-    if (pg->health.state == PG_STATE_DOWN)
-        return -EAGAIN;
-    return pg_acquire_always(pg, wait_ms, ret);
-}
-
-int pg_acquire_always(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret)
+static int acquire_for(struct pg *pg, bool is_probe, uint64_t wait_ms,
+                       struct pg_lease **ret)
 {
     struct pg_lease *lease = lease_new();
     struct pg_connection *connection = pg->is_closing ? NULL : take_idle(pg);
@@ -487,7 +496,9 @@ int pg_acquire_always(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret)
             return 0;
     }
     struct pg_waiter *waiter = arena_alloc(task_arena(), sizeof(*waiter));
-    *waiter = (struct pg_waiter){ .task = task_self(), .lease = lease, .pg = pg };
+    *waiter = (struct pg_waiter){
+        .task = task_self(), .lease = lease, .pg = pg, .is_probe = is_probe
+    };
     uint64_t began_us = clock_us();
     int rc = acquire(pg, waiter, wait_ms);
     if (waiter->ticket)
@@ -495,6 +506,19 @@ int pg_acquire_always(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret)
     if (rc < 0)
         lease_drop(lease);
     return rc;
+}
+
+int pg_acquire(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret)
+{
+    /* Its probe has found it so, and will find when it is not. */
+    if (pg->health.state == PG_STATE_DOWN)
+        return -EAGAIN;
+    return acquire_for(pg, false, wait_ms, ret);
+}
+
+int pg_acquire_probe(struct pg *pg, uint64_t wait_ms, struct pg_lease **ret)
+{
+    return acquire_for(pg, true, wait_ms, ret);
 }
 
 /* ---- the pool ---- */

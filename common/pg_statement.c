@@ -99,6 +99,15 @@ static bool is_copy(const PGresult *result)
            status == PGRES_COPY_BOTH;
 }
 
+/*
+ * What there is, without waiting for more: libpq would wait for the socket by itself, and
+ * all tasks with it. From a socket that is gone it has the server's last words.
+ */
+static PGresult *next_result(PGconn *libpq)
+{
+    return PQsocket(libpq) >= 0 && PQisBusy(libpq) ? NULL : PQgetResult(libpq);
+}
+
 /* Yields. 0: connection->result is set; or -ETIMEDOUT, and the connection is shut. */
 static int await_result(struct pg_connection *connection, const char *label,
                         uint64_t deadline)
@@ -112,7 +121,7 @@ static int await_result(struct pg_connection *connection, const char *label,
                 return rc;
         }
         pg_connection_check_socket(connection);
-        result = PQgetResult(connection->libpq);
+        result = next_result(connection->libpq);
         if (is_copy(result)) { /* has no end that is worth waiting for */
             connection->in_flight = false;
             connection->is_lost = true;

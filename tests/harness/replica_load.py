@@ -55,6 +55,7 @@ class Writer(threading.Thread):
         self.client, self.pause = client, pause
         self.stopping = threading.Event()
         self.saved, self.refused, self.failed = {}, [], []  # url -> moment; (moment, Retry-After)
+        self.slowest = 0.0
         self.start()
 
     def run(self):
@@ -62,12 +63,14 @@ class Writer(threading.Thread):
         session = requests.Session()
         while not self.stopping.wait(self.pause):
             url = f"http://example.invalid/{uuid.uuid4().hex}"
+            began = time.monotonic()
             try:
                 answer = session.post(self.client.base + "/api/bookmarks", json={"url": url},
                                       headers=headers, timeout=60)
             except requests.RequestException as error:
                 self.failed.append(repr(error))
                 continue
+            self.slowest = max(self.slowest, time.monotonic() - began)
             if answer.status_code == 201:
                 self.saved[url] = time.monotonic()
             elif answer.status_code == 503:

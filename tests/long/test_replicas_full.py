@@ -275,3 +275,52 @@ def test_redis_goes_away_and_nobody_misses_a_write(make, redis_server):
         assert found["total"] == 6
     for replica in cluster.replicas:
         replica.resume()
+
+
+def hang(stack, server, load, seconds=10):
+    """The server stops in the middle of `load`; how long each answer then took."""
+    pids = stack.postgres.pids(server)
+    signal_all(pids, signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        wait_for_state(stack, server, "down")
+        known = time.monotonic() - began
+        time.sleep(max(0, seconds - known))
+    finally:
+        signal_all(pids, signal.SIGCONT)
+    wait_for_state(stack, server, "up")
+    for thread in load:
+        thread.stop()
+    print(f"\nknown after {known:.1f} s, slowest answer {max(thread.slowest for thread in load):.1f} s")
+
+
+@pytest.mark.parametrize("overflow", [10, 0])
+def test_a_replica_hangs_with_all_its_connections_taken(make, overflow):
+    """Slow reads have connections of their own, and none is left for who looks whether it answers."""
+    cluster, stack = make(count=1, consumers=0, jobs="scheduler = false;", workers=1,
+                          database_more=f"max_lag = 30; max_overflow = {overflow};")
+    client = stack.client().sign_up()
+    client.save("http://example.invalid/a")
+    wait_until(lambda: served_by(stack, client, cluster.replicas), 60, "the replica serves")
+    load = [Reader(client, "/api/bookmarks?search=example") for _ in range(20)] + [Reader(client)]
+    time.sleep(1)
+    hang(stack, cluster.replicas[0], load)
+    assert [reader.failed for reader in load if reader.failed] == []
+    assert max(reader.slowest for reader in load) < 8
+
+
+def test_the_primary_hangs_with_all_its_connections_taken(make):
+    cluster, stack = make(count=1, consumers=0, jobs="scheduler = false;", workers=1,
+                          database_more="max_lag = 1;")
+    client, reading = stack.client().sign_up(), stack.client().sign_up()
+    reading.save("http://example.invalid/a")
+    time.sleep(3)
+    writers = [Writer(client, pause=0.01) for _ in range(20)]
+    load = [Reader(reading, "/api/bookmarks?search=example") for _ in range(4)] + writers
+    time.sleep(1)
+    hang(stack, cluster.primary, load)
+    assert [each.failed for each in load if each.failed] == []
+    assert all(after for writer in writers for _, after in writer.refused)
+    assert max(each.slowest for each in load) < 12
+    wait_until(lambda: client.post("/api/bookmarks", json={"url": "http://example.invalid/b"}).status_code
+               in (200, 201), 20, "writes go on")
