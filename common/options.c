@@ -628,7 +628,8 @@ static const struct conf_key rows[] = {
       .unit = "connections",
       .env = "DB_MAX_OVERFLOW",
       .applies = CONF_NEW_WORKERS,
-      .help = "connections beyond them that one HTTP worker opens when busy" },
+      .help = "connections beyond them that one HTTP worker opens when busy; with "
+              "replicas the last of them only looks whether the server answers" },
     { .path = "database.pipelines",
       .type = CONF_INT,
       AT(database.pipelines),

@@ -253,13 +253,13 @@ static bool is_on_a_replica(const struct options *options)
     unsetenv("PGTARGETSESSIONATTRS");
     for (size_t i = 0; i < replicas->count && !is_found; i++) {
         struct buf why = BUF_HEAP;
-        int known, applied = migrate_status(replicas->items[i], &known, &why);
+        int missing, applied = migrate_status(replicas->items[i], &missing, &why);
 
-        is_found = applied >= known;
+        is_found = applied >= 0 && missing == 0;
         if (applied >= 0 && !is_found)
-            log_warn("a replica has %d of %d migrations: without the primary there is no "
+            log_warn("a replica lacks %d migrations: without the primary there is no "
                      "serving from it",
-                     applied, known);
+                     missing);
         buf_done(&why);
     }
     return is_found;
@@ -334,6 +334,7 @@ int probe_reload(struct master *m, const struct options *options)
 
     if (status == PROBE_GOOD)
         status = judge(m, options);
+    connect_pg_defaults(options); /* replicas were asked in another way */
     if (status == PROBE_GOOD && !m->reload.needs_migration)
         deployment_compare(options, migration_url(options));
     return status;

@@ -225,9 +225,10 @@ static PGresult *read_applied(PGconn *connection, struct buf *error)
     return rows;
 }
 
+/* `rows` NULL: none. */
 static bool is_applied(const PGresult *rows, int number)
 {
-    for (int row = 0; row < PQntuples(rows); row++) {
+    for (int row = 0; rows && row < PQntuples(rows); row++) {
         if ((int)strtol(PQgetvalue(rows, row, 0), NULL, 10) == number)
             return true;
     }
@@ -388,23 +389,26 @@ int migrate_contract(const char *url, struct buf *error)
     return run_steps(url, true, error);
 }
 
-int migrate_status(const char *url, int *ret_known, struct buf *error)
+int migrate_status(const char *url, int *ret_missing, struct buf *error)
 {
     PGconn *connection = connect_to(url, error);
+    PGresult *rows = NULL;
     int count = -1;
 
     if (!connection)
         return -1;
-    *ret_known = (int)known_count();
     PGresult *found =
         ask(connection, "SELECT to_regclass('schema_migrations') IS NOT NULL", error);
-    if (found && strcmp(PQgetvalue(found, 0, 0), "t") != 0) {
-        count = 0;
-    } else if (found) {
-        PGresult *rows = read_applied(connection, error);
-        count = rows ? PQntuples(rows) : -1;
-        PQclear(rows);
+    bool is_new = found && strcmp(PQgetvalue(found, 0, 0), "t") != 0;
+    if (found && !is_new)
+        rows = read_applied(connection, error);
+    if (is_new || rows) {
+        count = rows ? PQntuples(rows) : 0;
+        *ret_missing = 0;
+        for (const struct embedded_file *file = migrations; file->name; file++)
+            *ret_missing += contract_of(file) == 0 && !is_applied(rows, number_of(file));
     }
+    PQclear(rows);
     PQclear(found);
     PQfinish(connection);
     return count;

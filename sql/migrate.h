@@ -34,7 +34,10 @@ int migrate_run(const char *url, struct buf *error);
 /* The same with those that take away: no older program may run any more. */
 int migrate_contract(const char *url, struct buf *error);
 
-/* Number of migrations known, and of those applied in the database; -1 and `error`. */
-int migrate_status(const char *url, int *ret_known, struct buf *error);
+/*
+ * How many were applied, and how many of those that only add are missing: with 0 this
+ * program can work there. -1 and `error`. Also of a replica.
+ */
+int migrate_status(const char *url, int *ret_missing, struct buf *error);
 
 #endif

@@ -50,36 +50,41 @@ const char *client_ip_text(const struct sockaddr *peer, char text[INET6_ADDRSTRL
     return text;
 }
 
-static enum MHD_Result add_forwarded(void *arg, enum MHD_ValueKind kind, const char *name,
-                                     const char *value)
+struct collected {
+    const char *name;
+    struct buf values;
+};
+
+static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *name,
+                               const char *value)
 {
-    struct buf *all = arg;
+    struct collected *all = arg;
 
     (void)kind;
-    if (strcasecmp(name, "X-Forwarded-For") == 0 && value) {
-        if (all->length > 0)
-            buf_adds(all, ", ");
-        buf_adds(all, value);
+    if (strcasecmp(name, all->name) == 0 && value) {
+        if (all->values.length > 0)
+            buf_adds(&all->values, ", ");
+        buf_adds(&all->values, value);
     }
     return MHD_YES;
 }
 
 /* HAProxy appends a header of its own instead of a value: all of them are one list. */
-static const char *forwarded_for(struct request *req)
+static const char *all_values(struct request *req, const char *name)
 {
-    struct buf all = BUF_IN(req->arena);
+    struct collected all = { .name = name, .values = BUF_IN(req->arena) };
 
-    MHD_get_connection_values(req->connection, MHD_HEADER_KIND, add_forwarded, &all);
-    return buf_text(&all);
+    MHD_get_connection_values(req->connection, MHD_HEADER_KIND, collect, &all);
+    return buf_text(&all.values);
 }
 
 /* Of several values the last is the nearest hop's, and the only one it vouches for. */
 static bool says_https(const char *forwarded)
 {
-    const char *last = forwarded ? strrchr(forwarded, ',') : NULL;
+    const char *last = strrchr(forwarded, ',');
 
     last = last ? last + 1 : forwarded;
-    return last && strcasecmp(last + strspn(last, " \t"), "https") == 0;
+    return strcasecmp(last + strspn(last, " \t"), "https") == 0;
 }
 
 void client_ip_find(struct request *req, const struct connection *connection)
@@ -93,9 +98,9 @@ void client_ip_find(struct request *req, const struct connection *connection)
     /* A balancer's own question is its own, whatever stands in it. */
     if (!(connection->flags & HTTP_CHECK) &&
         client_ip_is_trusted(&rules, is_unix ? NULL : peer)) {
-        forwarded = forwarded_for(req);
-        const char *scheme = request_header(req, "X-Forwarded-Proto");
-        if (scheme)
+        forwarded = all_values(req, "X-Forwarded-For");
+        const char *scheme = all_values(req, "X-Forwarded-Proto");
+        if (*scheme)
             req->is_secure = says_https(scheme);
     }
     client_ip_walk(&rules, is_unix ? NULL : peer, forwarded, found);

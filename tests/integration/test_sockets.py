@@ -215,6 +215,8 @@ def test_the_scheme_is_what_trusted_hops_say(make_stack):
         ("127.0.0.2", v2(0x21, 0x11, from_v4("192.0.2.8")), ALIVE % b"scheme-5", "http"),
         ("127.0.0.2", v2(0x21, 0x11, from_v4("192.0.2.8") + tls), proto % (b"http", b"scheme-6"), "https"),
         ("127.0.0.2", v2(0x21, 0x11, from_v4("127.0.0.3") + tls), proto % (b"http", b"scheme-7"), "http"),
+        # A hop may append a line of its own instead of a value.
+        ("127.0.0.3", b"", proto.replace(b"Host", b"X-Forwarded-Proto: http\r\nHost") % (b"https", b"scheme-8"), "http"),
     ]
     for number, (source, header, request, scheme) in enumerate(cases):
         assert b" 200 " in ask(("127.0.0.1", stack.port), header + request, source=source), number

@@ -135,3 +135,13 @@ def test_a_start_while_no_host_takes_writes_waits_for_one(make_cluster, make_rep
     cluster.primary = heir
     stack.wait_ready()
     assert stack.client().sign_up().get("/api/bookmarks").json()["total"] == 0
+
+
+@pytest.mark.long
+def test_secrets_are_compared_on_the_host_that_takes_writes(make_cluster, make_replicated):
+    cluster = make_cluster(1)
+    cluster.hosts = [cluster.replicas[0], cluster.primary]
+    stack = make_replicated(cluster, consumers=0)
+    stack.reload(workers=1)
+    wait_until(lambda: len(stack.children("worker")) == 1, 20, "it is reloaded")
+    assert "could not be compared" not in stack.log_text()
