@@ -5,6 +5,7 @@
  * reload adds or removes.
  */
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/pg_internal.h"
 #include <stdio.h>
 #include <string.h>
@@ -78,8 +79,12 @@ void pg_board_open(struct pg *pg)
     if (!slot || !pg->options.board)
         return;
     pg->board_place = board_server_place(pg->options.board, pg->name);
-    if (pg->board_place < 0)
+    if (pg->board_place < 0) {
+        log_warn("PostgreSQL %s is used, but not shown: since this master began there were "
+                 "%d others; a restart forgets those that are gone",
+                 pg->name, BOARD_SERVERS);
         return;
+    }
     pg->board = &slot->servers[pg->board_place];
     pg->board->lag_ms = -1;
     pg->board->role = pg->primary ? BOARD_SERVER_REPLICA : BOARD_SERVER_PRIMARY;
