@@ -80,9 +80,10 @@ void pg_board_open(struct pg *pg)
         return;
     pg->board_place = board_server_place(pg->options.board, pg->name);
     if (pg->board_place < 0) {
-        log_warn("PostgreSQL %s is used, but not shown: since this master began there were "
-                 "%d others; a restart forgets those that are gone",
-                 pg->name, BOARD_SERVERS);
+        log_warn(
+            "PostgreSQL %s is used, but not shown: since this master began there were "
+            "%d others; a restart forgets those that are gone",
+            pg->name, BOARD_SERVERS);
         return;
     }
     pg->board = &slot->servers[pg->board_place];
