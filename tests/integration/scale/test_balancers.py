@@ -13,7 +13,7 @@ import pytest
 
 from balancer import BEHIND, HOST, HAProxy, Nginx
 from load import Load
-from services import wait_until
+from services import Postgres, wait_until
 from stack import HIGH_LIMITS, Stream
 
 JSON_LOG = 'access = true; format = "json";'
@@ -220,3 +220,48 @@ def test_haproxy_sends_nothing_more_once_readiness_says_no(make_balancer, make_s
     assert servers[1].log_text().count("/api/bookmarks") <= lines + 4  # what was under way
     load.stop()
     assert not load.unanswered and not load.refused
+
+
+@pytest.fixture
+def own_postgres(folder):
+    """One that may be stopped."""
+    server = Postgres(os.path.join(folder, "pg"))
+    yield server
+    server.stop()
+
+
+def test_without_the_database_the_answers_are_forkmarks(own_postgres, make_balancer, make_servers, kind, behind):
+    servers = make_servers(2, start=False, workers=1, consumers=0, server=behind, pooler=None)
+    own_postgres.create(servers[0].database)
+    for server in servers:
+        server.postgres = own_postgres
+    servers[0].start()  # which migrates
+    servers[1].start()
+    balancer = make_balancer(kind, servers)
+    client = balancer.client().sign_up()
+    client.headers["Origin"] = "http://localhost:3000"
+    client.save("http://127.0.0.1:9/before")
+    cached = [client.get("/api/bookmarks?per_page=5").json() for _ in range(3)][-1]
+    own_postgres.stop()
+
+    def all_say(status):
+        return all(server.client().get("/health/readiness").status_code == status for server in servers)
+    wait_until(lambda: all_say(503), 30, "the servers have noticed")
+    if kind is HAProxy:
+        for name in ("one", "more0"):
+            wait_until(lambda n=name: f"Server forkmark/{n} is DOWN" in balancer.log_text(), 30, f"{name} is down")
+    # What needs no database is served; what does says so, as without a balancer.
+    assert client.get("/health/liveness").status_code == 200
+    assert client.get("/api/bookmarks?per_page=5").json() == cached
+    ready = client.get("/health/readiness")
+    assert (ready.status_code, ready.json()["status"]) == (503, "not_ready")
+    for answer in (client.post("/api/bookmarks", json={"url": "http://127.0.0.1:9/meanwhile"}),
+                   client.post("/api/auth/login", json={"email": "somebody", "password": "Passw0rd!x"})):
+        assert answer.status_code == 503 and answer.headers["Content-Type"].startswith("application/json"), answer.text
+        assert answer.json().keys() & {"error", "message"} and int(answer.headers["Retry-After"]) > 0
+        assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
+    own_postgres.start()
+    wait_until(lambda: all_say(200), 60, "the servers have it again")
+    client.save("http://127.0.0.1:9/after")
+    urls = {row["url"] for row in client.get("/api/bookmarks").json()["bookmarks"]}
+    assert urls == {"http://127.0.0.1:9/before", "http://127.0.0.1:9/after"}
