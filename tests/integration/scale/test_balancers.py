@@ -132,7 +132,6 @@ def test_http_2_redirect_limits_and_streams(make_balancer, kind, servers):
         answer = read_all(connection)
     assert " 308 " in answer.split("\r\n")[0] and f"https://{HOST}/x?y=1" in answer
     client = balancer.client().sign_up()
-    assert client.get("/metrics").status_code == 404
     # What is too much for forkmark is forkmark's to say.
     large = client.post("/api/bookmarks", data=b'{"url":"' + b"x" * (1 << 20) + b'"}',
                         headers={"Content-Type": "application/json", "Origin": "http://localhost:3000"})
@@ -150,6 +149,24 @@ def test_http_2_redirect_limits_and_streams(make_balancer, kind, servers):
     assert frames[-1][2]["bookmark_id"] == number
     stream.close()
     assert token not in balancer.access_log()
+
+
+def test_the_numbers_are_for_nobody_outside(make_balancer, kind, servers):
+    """However it is spelled: what forkmark takes for /metrics, and what it might."""
+    balancer = make_balancer(kind, servers)
+    paths = [f"{path}{query}" for query in ("", "?", "?x=1", "?/") for path in (
+        "/metrics", "/metrics/", "//metrics", "/metrics//", "//metrics/", "/%6detrics", "/%6Detrics/", "/metrics%2F",
+        "/metrics/.", "/./metrics", "/x/../metrics/", "/metrics;", "/METRICS")]
+    proxys = [f"{scheme}://{HOST}{rest}" for scheme in ("http", "https", "HTTPS") for rest in (
+        "/metrics", "/metrics/", "/metrics/?x", "//metrics", "?/metrics", "?/metrics/", "#/metrics")]
+    assert not [target for target in paths + proxys if "forkmark_" in ask(balancer, target)]
+    curl = subprocess.run(["curl", "-sS", "--http2", "--path-as-is", "--cacert", balancer.certificate,
+                           "-w", "%{http_version} %{http_code}\n", *(balancer.url + path for path in paths)],
+                          capture_output=True, text=True, check=True)
+    assert curl.stdout.count("2 404") >= 8 and "forkmark_" not in curl.stdout
+    # Where it is allowed, the same question is answered.
+    for path in ("/metrics", "/metrics/"):
+        assert "forkmark_" in direct(servers[0], ASK.format(path=path, headers="").encode(), "127.0.0.9")
 
 
 def stop_and_look(load, server, number):
