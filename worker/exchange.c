@@ -34,13 +34,14 @@
 /* ---- birth: the request line ---- */
 
 /* A proxy's form of the target, http://host/path, names the same path (RFC 9112, 3.2.2).
+ * The host ends at a query as well, as it does for whoever has checked the path before.
  */
 static const char *skip_authority(const char *uri)
 {
     if (strncasecmp(uri, "http://", 7) != 0 && strncasecmp(uri, "https://", 8) != 0)
         return uri;
-    const char *path = strchr(strchr(uri, ':') + 3, '/');
-    return path ? path : "/";
+    uri = strchr(uri, ':') + 3;
+    return uri + strcspn(uri, "/?#");
 }
 
 struct exchange *exchange_new(struct connection *connection, const char *uri)
@@ -62,7 +63,7 @@ struct exchange *exchange_new(struct connection *connection, const char *uri)
     req->connection = connection->mhd;
     req->reply = &exchange->reply;
     req->started_us = clock_us();
-    req->path = arena_strndup(arena, uri, path_length);
+    req->path = path_length > 0 ? arena_strndup(arena, uri, path_length) : "/";
     req->query_string =
         uri[path_length] == '?' ? arena_strdup(arena, uri + path_length + 1) : "";
     return exchange;
