@@ -21,6 +21,7 @@ from signal import SIGINT, SIGKILL, SIGTERM
 
 import psycopg2
 import redis
+import yaml
 
 from balancer import Nginx, substituted
 from services import Process, unprivileged, wait_until
@@ -175,19 +176,33 @@ class Topology:
         subprocess.run(["sh", f"{ROOT}/{SCALE}/make-cluster.sh", *(f"{self.at(40 + n)}:6379" for n in range(1, 7))],
                        check=True, stdout=subprocess.DEVNULL, timeout=90)
 
+    def composed(self, name, port):
+        """A member started by the very command, files and environment of the compose file."""
+        with open(os.path.join(ROOT, "docker/compose.scale.yaml"), encoding="utf-8") as file:
+            service = yaml.safe_load(file)["services"][name]
+        places = {}
+        for volume in service["volumes"]:
+            source, target = volume.split(":")[:2]
+            places[target] = self.file(os.path.basename(source)) if source.startswith("./scale/") \
+                else self.own_folder(name)
+
+        def here(word):
+            for target, path in places.items():
+                if word == target or word.startswith(f"{target}/"):
+                    return path + word[len(target):]
+            return word.replace("192.0.2.", self.network)
+        number = int(service["networks"]["scale"]["ipv4_address"].rsplit(".", 1)[1])
+        command = [here(word) for word in [*service["entrypoint"], *service["command"]]]
+        environment = {key: here(value) for key, value in service.get("environment", {}).items()}
+        return self.add(name, number, port, [*command, "--bind", self.at(number), "--dir", places["/data"]],
+                        env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **environment}).start()
+
     def start_queue(self):
-        config = self.file("redis-queue.conf")
-        self.start_redis("queue1", 51, config, "--replica-announce-ip", self.at(51))
-        self.start_redis("queue2", 52, config, "--replica-announce-ip", self.at(52),
-                         "--replicaof", self.at(51), "6379")
+        for n in (1, 2):
+            self.composed(f"queue{n}", 6379)
         wait_until(lambda: self.is_in_step("queue2"), 30, "the queue's replica follows")
         for n in range(1, 4):
-            folder = self.own_folder(f"sentinel{n}")
-            path = os.path.join(folder, "sentinel.conf")  # it writes into it
-            shutil.copy(self.file("sentinel.conf"), path)
-            self.add(f"sentinel{n}", 60 + n, 26379,
-                     ["redis-server", path, "--sentinel", "--bind", self.at(60 + n), "--dir", folder,
-                      "--sentinel", "announce-ip", self.at(60 + n)]).start()
+            self.composed(f"sentinel{n}", 26379)
         for n in range(1, 4):
             wait_until(lambda n=n: self.knows_the_others(n), 30, "the sentinels know each other")
 

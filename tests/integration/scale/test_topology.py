@@ -61,6 +61,36 @@ def test_every_part_does_its_work(topology, pages):
     assert not [key for key in topology.redis("queue1").scan_iter("fm:bookmarks*")]
 
 
+def test_a_fail_over_of_the_queue_outlives_every_restart(folder):
+    """Who was promoted, and which sentinels there are, is in their files."""
+    topology = Topology(folder)
+
+    def role(name):
+        return topology.redis(name).info("replication")["role"]
+
+    def promoted():
+        master = topology.queue_master()
+        return master and master.name == "queue2" and role("queue2") == "master"
+    try:
+        topology.start_queue()
+        topology.redis("queue1").set("kept", "yes")
+        wait_until(lambda: topology.redis("queue2").get("kept") == "yes", 30, "the replica has it")
+        topology["queue1"].kill()
+        wait_until(promoted, 60, "the replica is promoted")
+        for n in range(1, 4):  # one after the other, and the old master is away all the while
+            topology[f"sentinel{n}"].kill()
+            topology.again(f"sentinel{n}")
+            assert topology.knows_the_others(n)
+            assert topology.queue_master().name == "queue2"
+        topology["queue2"].kill()
+        topology.again("queue2")
+        wait_until(lambda: not topology.redis("queue2").info("persistence")["loading"], 30, "its data is read")
+        assert role("queue2") == "master" and topology.redis("queue2").get("kept") == "yes"
+        assert promoted()
+    finally:
+        topology.stop()
+
+
 def services():
     with open(os.path.join(ROOT, "docker/compose.scale.yaml"), encoding="utf-8") as file:
         return yaml.safe_load(file)["services"]
