@@ -226,6 +226,12 @@ void cache_invalidate(struct cache *cache, int32_t user_id, uint64_t position)
         start_telling(cache);
 }
 
+void cache_written(struct cache *cache, int32_t user_id, int rc, uint64_t position)
+{
+    if (rc == 0 || position == PG_POSITION_UNKNOWN)
+        cache_invalidate(cache, user_id, position);
+}
+
 void cache_note_write(struct cache *cache, int32_t user_id, uint64_t position)
 {
     if (position != PG_POSITION_NONE)

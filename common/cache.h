@@ -50,9 +50,12 @@ const char *cache_get(struct cache *cache, int32_t user_id, const char *generati
  * the entry unreachable instead of stale. NULL: nothing is done. */
 void cache_put(struct cache *cache, int32_t user_id, const char *generation,
                const char *name, const char *data, size_t length, int ttl_s);
-/* After a write of this user: everything cached before is out of reach. `position`: of
- * pg_commit_at() or pg_write(), 0 for none. */
+/* Everything cached before of this user is out of reach. `position`: of his last write,
+ * PG_POSITION_NONE for none. */
 void cache_invalidate(struct cache *cache, int32_t user_id, uint64_t position);
+/* The same after pg_commit_at() or pg_write(), with all that they returned: also if they
+ * failed in a way that leaves open whether it is written. Otherwise nothing is done. */
+void cache_written(struct cache *cache, int32_t user_id, int rc, uint64_t position);
 /* Only for its position, after a write that changes nothing that is cached. */
 void cache_note_write(struct cache *cache, int32_t user_id, uint64_t position);
 

@@ -73,26 +73,43 @@ static uint64_t statement_deadline(const struct pg *pg)
     return clock_ms() + pg->options.statement_timeout_ms;
 }
 
+/* After an error: whether the server may have done it all the same. */
+static bool may_stand(const struct pg_connection *connection)
+{
+    return (connection->is_lost || connection->is_shut) && !connection->was_unsent;
+}
+
+/* See pg.h; `is_marked`: the server was asked for the position. */
+static uint64_t position_of(const struct pg_connection *connection, int rc,
+                            bool is_marked)
+{
+    if (rc < 0)
+        return may_stand(connection) ? PG_POSITION_UNKNOWN : PG_POSITION_NONE;
+    return is_marked ? connection->position : PG_POSITION_NONE;
+}
+
 /* One statement, or nothing but a reason, on a connection of the task's own. */
 static int run_alone(struct pg *pg, const struct query *query,
                      const struct pg_param *params, int count, struct pg_rows *ret,
                      uint64_t *ret_position, bool *ret_may_repeat)
 {
+    bool is_marked = ret_position && pg->options.keeps_positions;
     struct pg_lease *lease;
     int rc = pg_acquire(pg, pg->options.acquire_timeout_ms, &lease);
 
     *ret_may_repeat = false;
+    if (ret_position)
+        *ret_position = PG_POSITION_NONE;
     if (rc < 0)
         return rc;
     struct pg_connection *connection = lease->connection;
     uint64_t deadline = statement_deadline(pg);
-    rc = ret_position
-             ? pg_statement_run_marked(connection, query, params, count, deadline)
-             : pg_statement_run(connection, query, params, count, deadline);
+    rc = is_marked ? pg_statement_run_marked(connection, query, params, count, deadline)
+                   : pg_statement_run(connection, query, params, count, deadline);
     if (rc == 0)
         give_rows(connection, ret);
     if (ret_position)
-        *ret_position = connection->position;
+        *ret_position = position_of(connection, rc, is_marked);
     /* Once more on another one, if doing it twice is impossible or harmless. */
     *ret_may_repeat =
         connection->is_lost && (connection->was_unsent || query->route == QUERY_REPLICA);
@@ -132,9 +149,6 @@ int pg_write(struct pg *pg, const struct query *query, const struct pg_param *pa
 {
     bool may_repeat;
 
-    *ret_position = PG_POSITION_NONE;
-    if (!pg->options.keeps_positions)
-        return pg_run(pg, query, params, count, ret);
     pg_board_count(pg, PG_COUNT_QUERIES);
     int rc = run_alone(pg, query, params, count, ret, ret_position, &may_repeat);
     if (may_repeat)
@@ -203,23 +217,27 @@ int pg_tx_run(struct pg_tx *tx, const struct query *query, const struct pg_param
 
 static int commit(struct pg_tx *tx, uint64_t *ret_position)
 {
+    bool is_marked = ret_position && tx->pg->options.keeps_positions;
+
+    if (ret_position)
+        *ret_position = PG_POSITION_NONE;
     if (!tx->lease)
         return -EAGAIN;
     struct pg_connection *connection = tx->lease->connection;
     uint64_t deadline = statement_deadline(tx->pg);
-    int rc = ret_position
+    int rc = is_marked
                  ? pg_statement_commit_marked(connection, deadline)
                  : pg_statement_command(connection, "pg:commit", "COMMIT", deadline);
 
     /* COMMIT of a transaction that has failed before is answered by ROLLBACK. */
     if (rc == 0 && strcmp(PQcmdStatus(connection->result), "COMMIT") != 0)
         rc = -EIO;
-    if (rc < 0 && tx_is_gone(tx) && !connection->was_unsent) {
+    if (rc < 0 && may_stand(connection)) {
         log_error("the answer to a COMMIT was lost: it may or may not have happened");
         rc = -EAGAIN;
     }
     if (ret_position)
-        *ret_position = connection->position;
+        *ret_position = position_of(connection, rc, is_marked);
     tx_end(tx);
     return rc;
 }
@@ -231,8 +249,7 @@ int pg_commit(struct pg_tx *tx)
 
 int pg_commit_at(struct pg_tx *tx, uint64_t *ret_position)
 {
-    *ret_position = PG_POSITION_NONE;
-    return commit(tx, tx->pg->options.keeps_positions ? ret_position : NULL);
+    return commit(tx, ret_position);
 }
 
 void pg_rollback(struct pg_tx *tx)

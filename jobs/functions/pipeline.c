@@ -161,10 +161,10 @@ int pipeline_commit(struct pipeline *p, struct pg_tx *tx)
     uint64_t position;
     int rc = pg_commit_at(tx, &position);
 
+    /* First what is cached, so that a page that hears of it and asks gets the new. */
+    cache_written(services->cache, p->user_id, rc, position);
     if (rc < 0)
         return rc;
-    /* First what is cached, so that a page that hears of it and asks gets the new. */
-    cache_invalidate(services->cache, p->user_id, position);
     for (int i = 0; i < p->message_count; i++)
         events_publish(services->redis, p->messages[i]);
     p->message_count = 0;

@@ -1,5 +1,6 @@
-"""A TCP proxy that can forget connections without a word, as a NAT gateway does."""
+"""TCP proxies: one forgets connections without a word, as a NAT gateway does; one loses answers."""
 
+import re
 import socket
 import threading
 
@@ -34,16 +35,24 @@ class Proxy:
     def carry(self, pair, source, sink):
         try:
             while data := source.recv(65536):
-                if not pair[2]:
+                if not pair[2] and self.passes(pair, source is pair[0], data):
                     sink.sendall(data)
         except OSError:
             pass
         if not pair[2]:
-            for end in pair[:2]:
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+            self.cut(pair)
+
+    @staticmethod
+    def cut(pair):
+        for end in pair[:2]:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def passes(self, pair, is_question, data):
+        """Whether this goes on to the other side; asked before it does."""
+        return True
 
     def forget(self):
         """Whatever is open stays open, and nothing passes any more. How many."""
@@ -56,3 +65,50 @@ class Proxy:
         for pair in self.pairs:
             pair[0].close()
             pair[1].close()
+
+
+def bind_of(query):
+    """As a client asks for a query's prepared statement."""
+    return rb"B....\0" + query.encode() + rb"\0"
+
+
+class AnswerLoser(Proxy):
+    """In front of PostgreSQL: a connection ends when the server has done what it was asked for,
+    and before the client hears of it."""
+
+    READY = b"Z\0\0\0\5"  # behind what the server has done to its end
+
+    def __init__(self, target):
+        super().__init__(target)
+        self.lock = threading.Lock()
+        self.wanted, self.steps, self.losing = [], {}, {}
+        self.lost = 0
+
+    def lose(self, *wanted):
+        """The answer to the last of these, of the connection that first asks for all, in order."""
+        with self.lock:
+            self.wanted = [re.compile(each, re.DOTALL) for each in wanted]
+            self.steps = {}
+
+    def passes(self, pair, is_question, data):
+        with self.lock:
+            if is_question:
+                self.note_question(id(pair), data)
+                return True
+            if id(pair) not in self.losing:
+                return True
+            self.losing[id(pair)] += data
+            if self.READY in self.losing[id(pair)]:
+                self.cut(pair)
+                del self.losing[id(pair)]
+                self.lost += 1
+            return False
+
+    def note_question(self, key, data):
+        step = self.steps.get(key, 0)
+        while step < len(self.wanted) and self.wanted[step].search(data):
+            step += 1
+        self.steps[key] = step
+        if self.wanted and step == len(self.wanted):
+            self.losing[key] = b""
+            self.wanted, self.steps = [], {}

@@ -47,6 +47,7 @@ enum http_status auth_update_username(struct request *req)
     const char *username = form_lower(req->arena, sent);
     int rc = pg_write(req->server->pg, &sql_user_rename,
                       PG_ARGS(pg_int(req->user_id), pg_text(username)), &rows, &position);
+    cache_written(req->server->cache, req->user_id, rc, position);
     if (rc == -EEXIST) {
         rc = account_find_name(req, username, &owner);
         if (rc == 0)
@@ -56,8 +57,6 @@ enum http_status auth_update_username(struct request *req)
         return reply_failure(req, rc);
     if (rows.affected == 0)
         return reply_message(req, HTTP_NOT_FOUND, NO_USER);
-
-    cache_invalidate(req->server->cache, req->user_id, position);
     return reply_renamed(req, username);
 }
 

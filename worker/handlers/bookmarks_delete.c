@@ -32,10 +32,11 @@ static int delete_bookmark(struct request *req, int32_t id)
 
     int rc = pg_write(req->server->pg, &sql_bookmark_delete,
                       PG_ARGS(pg_int(req->user_id), pg_int(id)), &gone, &position);
+    /* Also when there was none: who asks for that looks at an old list. */
+    cache_written(req->server->cache, req->user_id, rc, position);
     if (rc < 0 || gone.count == 0)
         return rc;
 
-    cache_invalidate(req->server->cache, req->user_id, position);
     rc = bookmark_event(req, NULL, "deleted", id, pg_get_text(&gone, 0, 0),
                         pg_get_text(&gone, 0, 1), &message);
     if (rc == 0 && message)
@@ -96,9 +97,9 @@ enum http_status bookmark_delete_all(struct request *req)
 
     int rc = pg_write(req->server->pg, &sql_bookmark_delete_all,
                       PG_ARGS(pg_int(req->user_id)), &rows, &position);
+    cache_written(req->server->cache, req->user_id, rc, position);
     if (rc < 0)
         return reply_failure(req, rc);
-    cache_invalidate(req->server->cache, req->user_id, position);
     return reply_message(req, HTTP_OK,
                          arena_printf(req->arena, "Deleted %d bookmarks", rows.affected));
 }

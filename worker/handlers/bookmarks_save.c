@@ -34,7 +34,6 @@ struct saved {
     const char *job_id;      /* to be pushed; NULL: none is wanted */
     const char *queue;
     const char *message; /* the event, to be published */
-    uint64_t position;   /* of the commit, see pg.h */
 };
 
 /* 1: inserted; 0: the same page is there already; or pg's error. */
@@ -140,6 +139,16 @@ static int save_in(struct request *req, struct pg_tx *tx,
     return rc < 0 ? rc : 1;
 }
 
+/* The cache first, since the client reads its list next. */
+static int commit(struct request *req, struct pg_tx *tx)
+{
+    uint64_t position;
+    int rc = pg_commit_at(tx, &position);
+
+    cache_written(req->server->cache, req->user_id, rc, position);
+    return rc;
+}
+
 static int save(struct request *req, const struct bookmark_form *form, bool always_queued,
                 struct saved *ret)
 {
@@ -151,7 +160,7 @@ static int save(struct request *req, const struct bookmark_form *form, bool alwa
             return rc;
         rc = save_in(req, tx, form, always_queued, ret);
         if (rc > 0)
-            return pg_commit_at(tx, &ret->position);
+            return commit(req, tx);
         pg_rollback(tx);
         if (rc < 0 && rc != -EDEADLK)
             return rc;
@@ -159,12 +168,11 @@ static int save(struct request *req, const struct bookmark_form *form, bool alwa
     return -EAGAIN;
 }
 
-/* After the commit; the cache first, since the client reads its list next. */
+/* After the commit. */
 static void announce(struct request *req, const struct saved *saved)
 {
     struct server *server = req->server;
 
-    cache_invalidate(server->cache, req->user_id, saved->position);
     if (saved->message)
         events_publish(server->redis, saved->message);
     if (saved->job_id)

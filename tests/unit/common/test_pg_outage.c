@@ -147,8 +147,125 @@ static void test_backend_crashes(void **state)
     ask("DROP TABLE kept");
 }
 
+/* ---- what a write that failed says of itself ---- */
+
+static uint64_t positions[2];
+
+static void write_killed(void *arg)
+{
+    uint64_t *position = arg;
+
+    *position = 7;
+    assert_int_equal(pg_write(pg, &killed, PG_NO_ARGS, NULL, position), -EAGAIN);
+}
+
+/* With and without somebody who keeps positions. */
+static void write_while(void (*disturb)(void *))
+{
+    for (int i = 0; i < 2; i++) {
+        struct pg_options options = pool_options();
+
+        options.keeps_positions = i == 1;
+        use_pool(&options);
+        start_task(write_killed, &positions[i], 0);
+        start_task(disturb, NULL, 0);
+        task_run_loop();
+        assert_int_equal(outcome, TASK_DONE);
+        postgres_await(&server);
+    }
+}
+
+static void test_writes_that_may_stand(void **state)
+{
+    (void)state;
+    ask("CREATE TABLE kept (id int)");
+    write_while(crash_soon);
+    assert_true(positions[0] == PG_POSITION_UNKNOWN);
+    assert_true(positions[1] == PG_POSITION_UNKNOWN);
+
+    write_while(kill_twice); /* and are told that they came to nothing */
+    assert_true(positions[0] == PG_POSITION_NONE);
+    assert_true(positions[1] == PG_POSITION_NONE);
+    assert_string_equal(ask("SELECT count(*) FROM kept"), "0");
+    ask("DROP TABLE kept");
+}
+
+static void write_too_slowly(void *arg)
+{
+    uint64_t position = 7;
+    struct pg_tx *tx;
+
+    (void)arg;
+    assert_int_equal(pg_write(pg, &killed, PG_NO_ARGS, NULL, &position), -ETIMEDOUT);
+    assert_true(position == PG_POSITION_UNKNOWN);
+
+    /* Refused, in so many words. */
+    assert_int_equal(pg_write(pg, STATEMENT("INSERT INTO kept VALUES (1)", 0), PG_NO_ARGS,
+                              NULL, &position),
+                     0);
+    assert_true(position == PG_POSITION_NONE);
+    position = 7;
+    assert_int_equal(pg_write(pg, STATEMENT("INSERT INTO kept VALUES (1)", 0), PG_NO_ARGS,
+                              NULL, &position),
+                     -EEXIST);
+    assert_true(position == PG_POSITION_NONE);
+
+    /* Nothing is committed of a transaction that was lost before. */
+    assert_int_equal(pg_begin(pg, &tx), 0);
+    position = 7;
+    assert_int_equal(pg_tx_run(tx, &killed, PG_NO_ARGS, NULL), -ETIMEDOUT);
+    assert_int_equal(pg_commit_at(tx, &position), -EAGAIN);
+    assert_true(position == PG_POSITION_NONE);
+}
+
+static void test_writes_that_take_too_long(void **state)
+{
+    struct pg_options options = pool_options();
+
+    (void)state;
+    options.statement_timeout_ms = 100;
+    use_pool(&options);
+    ask("CREATE TABLE kept (id int PRIMARY KEY)");
+    run_task(write_too_slowly, NULL, 0);
+    assert_int_equal(outcome, TASK_DONE);
+    ask("DROP TABLE kept");
+}
+
+static uint64_t commit_position;
+
+/* The server is at a commit that takes a moment when it crashes. */
+static void commit_slowly(void *arg)
+{
+    struct pg_tx *tx;
+
+    (void)arg;
+    assert_int_equal(pg_begin(pg, &tx), 0);
+    assert_int_equal(
+        pg_tx_run(tx, STATEMENT("INSERT INTO kept VALUES (1)", 0), PG_NO_ARGS, NULL), 0);
+    assert_int_equal(pg_commit_at(tx, &commit_position), -EAGAIN);
+}
+
+static void test_a_commit_that_may_stand(void **state)
+{
+    (void)state;
+    ask("CREATE TABLE kept (id int)");
+    ask("CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END$$");
+    ask("CREATE CONSTRAINT TRIGGER late AFTER INSERT ON kept DEFERRABLE "
+        "INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()");
+    start_task(commit_slowly, NULL, 0);
+    start_task(crash_soon, NULL, 0);
+    task_run_loop();
+    assert_int_equal(outcome, TASK_DONE);
+    assert_true(commit_position == PG_POSITION_UNKNOWN);
+    postgres_await(&server);
+    ask("DROP TABLE kept");
+    ask("DROP FUNCTION wait");
+}
+
 static void transaction_is_lost(void *arg)
 {
+    uint64_t position = 7;
     struct pg_tx *tx;
 
     (void)arg;
@@ -160,7 +277,8 @@ static void transaction_is_lost(void *arg)
 
     assert_int_equal(pg_begin(pg, &tx), 0);
     ask(end_all);
-    assert_int_equal(pg_commit(tx), -EAGAIN);
+    assert_int_equal(pg_commit_at(tx, &position), -EAGAIN);
+    assert_true(position == PG_POSITION_NONE);
     pg_rollback(tx);
     assert_int_equal(run_sql("SELECT 1"), 0);
 }
@@ -280,10 +398,17 @@ static void test_task_ends_in_connect(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        POOL_TEST(test_idle_sessions_die),         POOL_TEST(test_idle_death_is_seen),
-        POOL_TEST(test_session_dies_in_statement), POOL_TEST(test_session_dies_twice),
-        POOL_TEST(test_backend_crashes),           POOL_TEST(test_transaction_is_lost),
-        POOL_TEST(test_server_restarts),           POOL_TEST(test_silent_server),
+        POOL_TEST(test_idle_sessions_die),
+        POOL_TEST(test_idle_death_is_seen),
+        POOL_TEST(test_session_dies_in_statement),
+        POOL_TEST(test_session_dies_twice),
+        POOL_TEST(test_backend_crashes),
+        POOL_TEST(test_transaction_is_lost),
+        POOL_TEST(test_writes_that_may_stand),
+        POOL_TEST(test_writes_that_take_too_long),
+        POOL_TEST(test_a_commit_that_may_stand),
+        POOL_TEST(test_server_restarts),
+        POOL_TEST(test_silent_server),
         POOL_TEST(test_task_ends_in_connect),
     };
 
