@@ -9,6 +9,7 @@
  */
 #include "jobs/scheduler.h"
 #include "common/arena.h"
+#include "common/cache.h"
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -41,7 +42,8 @@ struct led_queue {
 
 struct scheduler {
     const struct role_context *context;
-    struct redis *redis;
+    struct redis *redis, *cache_redis;
+    struct cache *cache;
     struct pg *pg;
     struct rq_scheduler lock;
     struct cron_table *cron;
@@ -208,7 +210,7 @@ static int sweep(struct scheduler *s)
 
     if (!s->leads_chores)
         return 0;
-    return sweep_unfinished(s->pg, s->redis, s->context->options, &queues);
+    return sweep_unfinished(s->pg, s->redis, s->cache, s->context->options, &queues);
 }
 
 static int clean_up(struct scheduler *s)
@@ -388,10 +390,13 @@ int scheduler_run(const struct role_context *context)
     payload_configure(context->options->jobs.serializer,
                       context->options->jobs.payload_limit);
     s->redis = jobs_queue_redis(context->options, "forkmark-scheduler");
+    s->cache_redis =
+        jobs_cache_redis(context->options, "forkmark-scheduler", context->slot);
     s->pg = jobs_pg(context->options, PG_CONNECTIONS, PG_OVERFLOW, "forkmark scheduler",
                     context);
-    if (!s->redis || !s->pg)
+    if (!s->redis || !s->cache_redis || !s->pg)
         return 1;
+    s->cache = cache_new(s->cache_redis, context->options->redis.prefix);
     scheduler_init(&s->lock, s->redis);
     if (asprintf(&s->chores_key, "%sscheduler-lock", context->options->redis.prefix) < 0)
         fatal("out of memory");
@@ -403,7 +408,9 @@ int scheduler_run(const struct role_context *context)
     s->tick.data = s;
     arm(s);
     task_run_loop();
+    cache_free(s->cache);
     pg_free(s->pg);
+    redis_free(s->cache_redis);
     redis_free(s->redis);
     for (size_t i = 0; i < s->queue_count; i++)
         free(s->queues[i].name);

@@ -3,6 +3,7 @@
  */
 #include "jobs/scheduler_sweeps.h"
 #include "common/arena.h"
+#include "common/cache.h"
 #include "common/log.h"
 #include "common/task.h"
 #include "jobs/outbox.h"
@@ -46,14 +47,20 @@ static int owe_again(struct pg *pg, struct redis *redis, const struct pg_rows *r
     return 1;
 }
 
-static int give_up(struct pg *pg, const struct pg_rows *rows, int row)
+static int give_up(struct pg *pg, struct cache *cache, const struct pg_rows *rows,
+                   int row)
 {
+    int32_t user_id = (int32_t)pg_get_int(rows, row, USER_ID);
+    uint64_t position;
+
     log_warn("the job of bookmark %lld failed without a word: marked as failed",
              (long long)pg_get_int(rows, row, BOOKMARK_ID));
-    return pg_run(pg, &sql_sweep_mark_failed,
-                  PG_ARGS(pg_int(pg_get_int(rows, row, USER_ID)),
-                          pg_int(pg_get_int(rows, row, BOOKMARK_ID))),
-                  NULL);
+    int rc =
+        pg_write(pg, &sql_sweep_mark_failed,
+                 PG_ARGS(pg_int(user_id), pg_int(pg_get_int(rows, row, BOOKMARK_ID))),
+                 NULL, &position);
+    cache_written(cache, user_id, rc, position);
+    return rc;
 }
 
 static const char *swept_queue(const struct conf_list *queues)
@@ -65,8 +72,8 @@ static const char *swept_queue(const struct conf_list *queues)
     return queues->items[queues->count - 1];
 }
 
-int sweep_unfinished(struct pg *pg, struct redis *redis, const struct options *options,
-                     const struct conf_list *queues)
+int sweep_unfinished(struct pg *pg, struct redis *redis, struct cache *cache,
+                     const struct options *options, const struct conf_list *queues)
 {
     int32_t ids[UNFINISHED_BATCH];
     enum bookmark_job states[UNFINISHED_BATCH];
@@ -86,7 +93,7 @@ int sweep_unfinished(struct pg *pg, struct redis *redis, const struct options *o
         if (states[i] == BOOKMARK_JOB_LIVE)
             continue;
         rc = states[i] == BOOKMARK_JOB_FAILED
-                 ? give_up(pg, &rows, i)
+                 ? give_up(pg, cache, &rows, i)
                  : owe_again(pg, redis, &rows, i, swept_queue(queues));
         touched++;
     }

@@ -174,6 +174,21 @@ def test_bookmarks_left_behind_are_swept_up(make_stack, pages):
     assert pages.hits == {"/article": 1}
 
 
+def test_a_bookmark_given_up_is_shown_as_such(make_stack):
+    """The list that was cached before is not shown any more."""
+    stack = make_stack(consumers=0, jobs=JOBS + " sweep_age = 1;")
+    client = stack.client().sign_up()
+    number = stack.sql(
+        "INSERT INTO saved_content (user_id, url, url_norm, page_key, title, saved_at) "
+        "VALUES (%s, 'http://a/', 'http://a/', 'http://a/', 'x', now() + interval '1 day') RETURNING id",
+        client.user["id"])[0][0]
+    stack.redis.zadd("rq:failed:default", {f"bookmark_process_{number}_00000000": time.time() + 1000})
+    assert client.bookmark(number)["scrape_status"] == "PENDING"
+    stack.sql("UPDATE saved_content SET saved_at = now() - interval '1 day'")
+    wait_until(lambda: stack.sql("SELECT scrape_status FROM saved_content") == [("FAILED",)], 20, "it is swept up")
+    wait_until(lambda: client.bookmark(number)["scrape_status"] == "FAILED", 10, "the list says so")
+
+
 def test_without_redelivery_a_killed_attempt_is_a_failed_one(make_stack):
     stack = make_stack(jobs=JOBS + " redeliver = false;")
     queue = Queue("default", connection=stack.redis)
