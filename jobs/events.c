@@ -22,7 +22,6 @@
 #define SCHEMA_VERSION 1
 #define PIPELINE       "bookmark.pipeline."
 #define DELETED        "bookmark.domain.deleted"
-#define EVENT_ID_SIZE  40
 
 const char *events_short_type(struct arena *arena, const char *type)
 {
@@ -95,22 +94,27 @@ void events_frame(struct buf *out, const char *event_id, const char *type, int s
     buf_adds(out, "\n\n");
 }
 
-/* The same stage of the same run has the same id; anything else a random one. */
-static void make_event_id(const struct event *event, char ret[EVENT_ID_SIZE])
+/* The same stage of the same run has the same id ... */
+void events_pipeline_id(const struct event *event, char ret[EVENTS_ID_SIZE])
 {
     char digest[SHA256_HEX_SIZE];
-    const char *name;
-
-    memcpy(ret, "evt_", 4);
-    if (strncmp(event->type, PIPELINE, strlen(PIPELINE)) != 0) {
-        id_hex(ret + 4, 32);
-        return;
-    }
-    name = arena_printf(task_arena(), "%s %" PRId32 " %d %s", event->run_id,
-                        event->bookmark_id, event->sequence, event->type);
+    const char *name = arena_printf(task_arena(), "%s %" PRId32 " %d %s", event->run_id,
+                                    event->bookmark_id, event->sequence, event->type);
     sha256_hex(name, strlen(name), digest);
+    memcpy(ret, "evt_", 4);
     memcpy(ret + 4, digest, 32);
     ret[36] = '\0';
+}
+
+/* ... anything else a random one. */
+static void make_event_id(const struct event *event, char ret[EVENTS_ID_SIZE])
+{
+    if (strncmp(event->type, PIPELINE, strlen(PIPELINE)) == 0) {
+        events_pipeline_id(event, ret);
+        return;
+    }
+    memcpy(ret, "evt_", 4);
+    id_hex(ret + 4, 32);
 }
 
 int events_store(struct pg *pg, struct pg_tx *tx, const struct event *event,
@@ -118,7 +122,7 @@ int events_store(struct pg *pg, struct pg_tx *tx, const struct event *event,
 {
     struct buf message = BUF_IN(task_arena());
     struct pg_rows rows = { .count = 1 };
-    char event_id[EVENT_ID_SIZE], now[CLOCK_TEXT_SIZE];
+    char event_id[EVENTS_ID_SIZE], now[CLOCK_TEXT_SIZE];
 
     make_event_id(event, event_id);
     clock_iso(clock_unix_us(), now);

@@ -31,11 +31,15 @@ struct event {
 
 /*
  * Stores the event, in `tx` when given, else on its own, then `ret_message` is the
- * text for events_publish() after the commit. For bookmark.domain.deleted, whose
- * bookmark is gone, nothing is stored. Yields. 0 or pg's error.
+ * text for events_publish() after the commit; NULL when it was stored before. For
+ * bookmark.domain.deleted, whose bookmark is gone, nothing is stored. Yields. 0 or pg's
+ * error.
  */
 int events_store(struct pg *pg, struct pg_tx *tx, const struct event *event,
                  const char **ret_message);
+#define EVENTS_ID_SIZE 40
+/* What an event of the pipeline is called: always the same. Does not yield. */
+void events_pipeline_id(const struct event *event, char ret[EVENTS_ID_SIZE]);
 /* Best effort. Yields. */
 void events_publish(struct redis *redis, const char *message);
 

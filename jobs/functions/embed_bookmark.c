@@ -218,7 +218,7 @@ enum job_outcome embed_bookmark(struct job_run *job)
     if (rc == 0)
         rc = start_embedding(&p, tx, &rows);
     if (rc == 1) {
-        pg_rollback(tx);
+        pipeline_was_done(&p, tx);
         return JOB_SUCCESS;
     }
     if (rc == 0)

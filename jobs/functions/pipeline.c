@@ -102,6 +102,14 @@ static int is_done(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage sta
     return stage_end(p, tx, last_run, "bookmark.pipeline.analysis.completed");
 }
 
+/* A run that ended badly is over, and its end stands: it is told with the next one's
+ * start. */
+static void tell_end(struct pipeline *p)
+{
+    for (int i = 0; i < p->untold.count && i < PIPELINE_MESSAGES - 1; i++)
+        p->messages[p->message_count++] = p->untold.messages[i];
+}
+
 /*
  * A retry, or a job delivered again, goes on in the run it began: the stage it is in
  * has been started and not ended. A run that is over is left alone.
@@ -112,6 +120,8 @@ int pipeline_find_run(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage 
     struct pg_rows rows;
     char hex[33];
 
+    if (!p->is_first)
+        p->untold = untold_read(p->job);
     int rc = pipeline_run(p, tx, &sql_pipeline_last_run, NULL, 0, &rows);
     if (rc < 0)
         return rc;
@@ -127,6 +137,8 @@ int pipeline_find_run(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage 
         p->run_id = run_of_job(p);
         return 0;
     }
+    if (rc == 0)
+        tell_end(p);
     id_hex(hex, sizeof(hex) - 1);
     p->run_id = arena_printf(p->job->arena, "run_%s", hex);
     return 0;
@@ -145,11 +157,18 @@ int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const cha
         .error = error,
         .category = error ? "error" : NULL,
     };
+    char event_id[EVENTS_ID_SIZE];
     const char *message;
 
     int rc = events_store(p->job->services->pg, tx, &event, &message);
-    if (rc < 0 || !message)
+    if (rc < 0)
         return rc;
+    if (!message) { /* stored by a run before, which may not have come to telling it */
+        events_pipeline_id(&event, event_id);
+        message = untold_find(&p->untold, event_id);
+    }
+    if (!message)
+        return 0;
     assert(p->message_count < PIPELINE_MESSAGES);
     p->messages[p->message_count++] = message;
     return 0;
@@ -163,12 +182,27 @@ int pipeline_commit(struct pipeline *p, struct pg_tx *tx)
 
     /* First what is cached, so that a page that hears of it and asks gets the new. */
     cache_written(services->cache, p->user_id, rc, position);
-    if (rc < 0)
+    if (rc < 0) {
+        if (position == PG_POSITION_UNKNOWN)
+            untold_keep(p->job, p->messages, p->message_count);
         return rc;
+    }
     for (int i = 0; i < p->message_count; i++)
         events_publish(services->redis, p->messages[i]);
+    untold_told(p->job, &p->untold, p->messages, p->message_count);
     p->message_count = 0;
     return 0;
+}
+
+void pipeline_was_done(struct pipeline *p, struct pg_tx *tx)
+{
+    const struct job_services *services = p->job->services;
+
+    pg_rollback(tx);
+    cache_invalidate(services->cache, p->user_id, PG_POSITION_UNKNOWN);
+    for (int i = 0; i < p->untold.count; i++)
+        events_publish(services->redis, p->untold.messages[i]);
+    untold_told(p->job, &p->untold, p->untold.messages, p->untold.count);
 }
 
 enum job_outcome pipeline_stop(struct pipeline *p, struct pg_tx *tx, int rc)

@@ -10,6 +10,7 @@
 
 #include "common/pg.h"
 #include "jobs/functions.h"
+#include "jobs/functions/untold.h"
 #include <stdint.h>
 
 #define PIPELINE_MESSAGES 4
@@ -23,6 +24,7 @@ struct pipeline {
     /* Events of the open transaction, to be told after its commit. */
     const char *messages[PIPELINE_MESSAGES];
     int message_count;
+    struct untold untold; /* of this job's runs before; read once the run is found */
 };
 
 /* From the job's arguments; no run yet. */
@@ -39,6 +41,10 @@ int pipeline_keep_promise(struct pipeline *p, struct pg_tx *tx);
 enum pipeline_stage { PIPELINE_SCRAPING, PIPELINE_EMBEDDING };
 int pipeline_find_run(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage stage);
 
+/* Then: what was not heard of it is told, and the cache forgets what was before. Yields.
+ */
+void pipeline_was_done(struct pipeline *p, struct pg_tx *tx);
+
 /* Stores "bookmark.pipeline.<stage>", in `tx`. Yields. 0 or pg's error. */
 int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const char *stage,
                    const char *data, const char *error);
@@ -47,7 +53,10 @@ int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const cha
 int pipeline_run(struct pipeline *p, struct pg_tx *tx, const struct query *query,
                  const struct pg_param *more, int count, struct pg_rows *ret);
 
-/* Commits, then tells the events, and drops what was cached of this user. Yields. */
+/*
+ * Commits, drops what was cached of this user, then tells the events. When the answer is
+ * lost the next run tells them, if they stand. Yields. 0 or pg's error.
+ */
 int pipeline_commit(struct pipeline *p, struct pg_tx *tx);
 
 /*

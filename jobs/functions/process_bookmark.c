@@ -208,7 +208,7 @@ enum job_outcome process_bookmark(struct job_run *job)
     if (rc == 0)
         rc = start(&p, tx, &url);
     if (rc == 1) {
-        pg_rollback(tx);
+        pipeline_was_done(&p, tx);
         return JOB_SUCCESS;
     }
     if (rc == 0)

@@ -1,7 +1,10 @@
 """PostgreSQL does what it is asked for, and its answer is lost: what is shown then is what stands."""
 
 import pytest
+from pages import article
 from proxy import AnswerLoser, bind_of
+from services import wait_until
+from stack import Stream
 
 
 @pytest.fixture
@@ -58,3 +61,52 @@ def test_a_list_without_what_is_not_there(through):
     assert shown(client) == [OLD], "it is cached"
     assert client.delete(f"/api/bookmarks/{number}").status_code == 404
     assert shown(client) == []
+
+
+def test_a_list_after_a_job_lost_its_answer(through, loser, pages):
+    stack = through(workers=1, jobs="scheduler = false;")  # so the job does not run again
+    client = stack.client().sign_up()
+    stream = Stream(client)
+    loser.lose(bind_of("pipeline_scrape_save"), b"COMMIT")
+    number = client.save(pages.put("/page", article("Page", "word " * 60), delay=1))
+    stream.until("bookmark.pipeline.scraping.started", 20)
+    assert client.bookmark(number)["scrape_status"] == "RUNNING"
+    wait_until(lambda: loser.lost, 20, "the answer is lost")
+    wait_until(lambda: client.bookmark(number)["scrape_status"] == "SUCCESS", 20, "the list says so")
+
+
+def test_the_end_of_a_job_that_failed_is_heard(through, loser, pages):
+    """It is tried again, as a run of its own."""
+    stack = through(workers=1)
+    client = stack.client().sign_up()
+    stream = Stream(client)
+    loser.lose(bind_of("pipeline_scrape_failed"), b"COMMIT")
+    client.save(pages.url("/none"))
+    heard = [name.rpartition("scraping.")[2] for _ in range(2)
+             for name, *_ in stream.until("bookmark.pipeline.scraping.completed", 40) if "scraping" in name]
+    assert (loser.lost, heard) == (1, ["started", "completed", "started", "completed"])
+
+
+@pytest.mark.parametrize("last", [
+    pytest.param("pipeline_start_scrape", marks=pytest.mark.long),
+    "pipeline_scrape_save",
+    pytest.param("pipeline_start_embedding", marks=pytest.mark.long),
+    pytest.param("pipeline_embedding_save", marks=pytest.mark.long),
+    pytest.param("pipeline_analysis_done", marks=pytest.mark.long),
+])
+def test_each_event_of_a_job_is_heard_once(through, loser, pages, last):
+    """Also those whose commit stands, though its answer was lost."""
+    stack = through(workers=1)
+    client = stack.client().sign_up()
+    stream = Stream(client)
+    loser.lose(bind_of(last), b"COMMIT")
+    number = client.save(pages.put("/page", article("Page", "word " * 60)))
+    frames = stream.until("bookmark.pipeline.analysis.completed", 40)
+    assert loser.lost == 1
+    wait_until(lambda: not stack.redis.keys("*untold*"), 10, "nothing is left to be told")
+    client.save(OLD)
+    frames += stream.until("bookmark.domain.created", 10)
+    names = [name.removeprefix("bookmark.pipeline.") for name, _, data in frames
+             if name.startswith("bookmark.pipeline.") and data["bookmark_id"] == number]
+    assert sorted(names) == sorted(f"{stage}.{what}" for stage in ("scraping", "embedding", "analysis")
+                                   for what in ("started", "completed")), frames
