@@ -101,9 +101,7 @@ void events_pipeline_id(const struct event *event, char ret[EVENTS_ID_SIZE])
     const char *name = arena_printf(task_arena(), "%s %" PRId32 " %d %s", event->run_id,
                                     event->bookmark_id, event->sequence, event->type);
     sha256_hex(name, strlen(name), digest);
-    memcpy(ret, "evt_", 4);
-    memcpy(ret + 4, digest, 32);
-    ret[36] = '\0';
+    snprintf(ret, EVENTS_ID_SIZE, "evt_%.32s", digest);
 }
 
 /* ... anything else a random one. */
@@ -113,8 +111,7 @@ static void make_event_id(const struct event *event, char ret[EVENTS_ID_SIZE])
         events_pipeline_id(event, ret);
         return;
     }
-    memcpy(ret, "evt_", 4);
-    id_hex(ret + 4, 32);
+    id_hex(ret + snprintf(ret, EVENTS_ID_SIZE, "evt_"), 32);
 }
 
 int events_store(struct pg *pg, struct pg_tx *tx, const struct event *event,
