@@ -289,16 +289,14 @@ static int await_marked(struct pg_connection *connection, const char *label,
 {
     int ends = 0;
 
-    while (ends < 2 && !connection->is_lost) {
+    do {
         while (!connection->is_lost && PQisBusy(connection->libpq)) {
             int rc = pg_connection_wait(connection, label, deadline);
             if (rc < 0)
                 return rc;
         }
         pg_connection_check_socket(connection);
-        if (connection->is_lost)
-            break;
-        PGresult *result = PQgetResult(connection->libpq);
+        PGresult *result = next_result(connection->libpq);
         if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
             ends++;
             PQclear(result);
@@ -306,7 +304,7 @@ static int await_marked(struct pg_connection *connection, const char *label,
             keep_result(connection, result);
         }
         pg_connection_check_socket(connection);
-    }
+    } while (ends < 2 && !connection->is_lost);
     /* After the first end the write stands, whatever became of the question behind it. */
     connection->in_flight = ends == 0;
     if (!connection->is_lost && !PQexitPipelineMode(connection->libpq))

@@ -3,6 +3,7 @@
  */
 #include "tests/unit/pg_testing.h"
 #include <stdio.h>
+#include <unistd.h>
 
 static int results[32];
 
@@ -70,7 +71,7 @@ static void test_idle_death_is_seen(void **state)
 /* ---- in the middle of a statement ---- */
 
 static struct query killed = { .name = "killed",
-                               .text = "INSERT INTO kept SELECT 1 FROM pg_sleep(0.2)",
+                               .text = "INSERT INTO kept SELECT 1 FROM pg_sleep(0.3)",
                                .id = SIZE_MAX };
 
 static void run_killed(void *arg)
@@ -80,10 +81,20 @@ static void run_killed(void *arg)
     *result = pg_run(pg, &killed, PG_NO_ARGS, NULL);
 }
 
+/* Until the server is in the middle of it. */
+static void await_sleeping(void)
+{
+    static const char sleeping[] = "SELECT count(*) FROM pg_stat_activity WHERE "
+                                   "application_name = 'forkmark test' AND "
+                                   "wait_event = 'PgSleep'";
+    for (int i = 0; i < 500 && strcmp(ask(sleeping), "1") != 0; i++)
+        task_sleep(10);
+}
+
 static void kill_soon(void *arg)
 {
     (void)arg;
-    task_sleep(60);
+    await_sleeping();
     assert_string_equal(ask(end_all), "1");
 }
 
@@ -105,8 +116,7 @@ static void test_session_dies_in_statement(void **state)
 static void kill_twice(void *arg)
 {
     kill_soon(arg);
-    task_sleep(100);
-    assert_string_equal(ask(end_all), "1");
+    kill_soon(arg);
 }
 
 /* Once more, not for ever. */
@@ -127,7 +137,7 @@ static void test_session_dies_twice(void **state)
 static void crash_soon(void *arg)
 {
     (void)arg;
-    task_sleep(60);
+    await_sleeping();
     int pid = atoi(ask("SELECT pid FROM pg_stat_activity WHERE state = 'active' AND "
                        "application_name = 'forkmark test'"));
     assert_true(pid > 0);
@@ -187,6 +197,57 @@ static void test_writes_that_may_stand(void **state)
     assert_true(positions[0] == PG_POSITION_NONE);
     assert_true(positions[1] == PG_POSITION_NONE);
     assert_string_equal(ask("SELECT count(*) FROM kept"), "0");
+    ask("DROP TABLE kept");
+}
+
+static void write_once(void *arg)
+{
+    uint64_t *position = arg;
+
+    *position = 7;
+    results[0] = pg_write(pg, STATEMENT("INSERT INTO kept VALUES (1)", 0), PG_NO_ARGS,
+                          NULL, position);
+}
+
+static int session_pid(void)
+{
+    return atoi(ask("SELECT pid FROM pg_stat_activity WHERE "
+                    "application_name = 'forkmark test'"));
+}
+
+/* Its last words and a socket in error, found in one look. */
+static void end_unread(void *arg)
+{
+    int pid = session_pid();
+
+    (void)arg;
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    task_sleep(30);
+    assert_string_equal(ask(end_all), "1");
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    usleep(100000);
+}
+
+static void test_session_dies_before_it_reads(void **state)
+{
+    (void)state;
+    ask("CREATE TABLE kept (id int)");
+    for (int i = 0; i < 2; i++) {
+        struct pg_options options = pool_options();
+
+        options.keeps_positions = i == 1;
+        use_pool(&options);
+        start_many(1, one_query);
+        assert_true(session_pid() > 0);
+        start_task(end_unread, NULL, 0);
+        start_task(write_once, &positions[i], 0);
+        task_run_loop();
+        assert_int_equal(results[0], 0);
+    }
+    assert_true(positions[0] == PG_POSITION_NONE);
+    assert_true(positions[1] != PG_POSITION_NONE);
+    assert_true(positions[1] != PG_POSITION_UNKNOWN);
+    assert_string_equal(ask("SELECT count(*) FROM kept"), "2");
     ask("DROP TABLE kept");
 }
 
@@ -405,6 +466,7 @@ int main(void)
         POOL_TEST(test_backend_crashes),
         POOL_TEST(test_transaction_is_lost),
         POOL_TEST(test_writes_that_may_stand),
+        POOL_TEST(test_session_dies_before_it_reads),
         POOL_TEST(test_writes_that_take_too_long),
         POOL_TEST(test_a_commit_that_may_stand),
         POOL_TEST(test_server_restarts),
