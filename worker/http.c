@@ -507,3 +507,10 @@ void http_cancel_all(struct http *http)
         if (connection->exchange)
             exchange_cancel(connection->exchange);
 }
+
+void http_hang_up(struct http *http)
+{
+    for (struct connection *connection = http->first; connection;
+         connection = connection->next)
+        shutdown(connection->fd, SHUT_RDWR);
+}

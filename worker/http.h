@@ -79,5 +79,7 @@ void http_resume(struct http *http, struct MHD_Connection *mhd);
 void http_drain(struct http *http);
 /* Ends the requests that are still at work: their clients get 503. */
 void http_cancel_all(struct http *http);
+/* Clients see the end of their connections, which the end of the process closes. */
+void http_hang_up(struct http *http);
 
 #endif

@@ -171,6 +171,8 @@ int worker_run(const struct role_context *context)
 
     task_run_loop();
 
-    /* What is left belongs to a process that ends: the kernel closes it. */
+    /* What is left belongs to a process that ends: the kernel closes it. Clients hear of
+     * that now: giving back the memory comes first, and takes a while. */
+    http_hang_up(server->http);
     return 0;
 }

@@ -135,7 +135,9 @@ def test_a_drain_in_the_middle_answers_everyone(short, pages):
     short.reload(server="request_timeout = 60; graceful_timeout = 3;",
                  database_more="pool_size = 2; max_overflow = 1; pool_timeout = 60;")
     client = short.client().sign_up()
-    wait_until(lambda: len(short.children("worker")) == 1 and client.get("/health/readiness").ok, 10,
+    # Not over the client's connection: the former worker holds it, until its drain is over.
+    wait_until(lambda: len(short.children("worker")) == 1 and
+               requests.get(short.url + "/health/readiness", timeout=20).ok, 10,
                "the new worker serves alone")
     calls = calls_of(client, pages)
     stream = Stream(client, token=client.token)
