@@ -4,7 +4,8 @@ import pytest
 from pages import article
 from proxy import AnswerLoser, bind_of
 from services import wait_until
-from stack import Stream
+from stack import PASSWORD, Stream
+from test_auth import cookie_values, login, refresh
 
 
 @pytest.fixture
@@ -61,6 +62,41 @@ def test_a_list_without_what_is_not_there(through):
     assert shown(client) == [OLD], "it is cached"
     assert client.delete(f"/api/bookmarks/{number}").status_code == 404
     assert shown(client) == []
+
+
+@pytest.fixture
+def elsewhere(through):
+    """Somebody who is signed in at two places: here, and there."""
+    stack = through(consumers=0, jobs="scheduler = false;")
+    here = stack.client().sign_up("ann")
+    return here, stack.client().log_in("ann")
+
+
+def assert_is_out(client):
+    answer = client.get("/api/auth/verify")
+    assert (answer.status_code, answer.json()["error"]) == (401, "token_revoked")
+
+
+def test_sessions_end_with_a_password_whose_answer_was_lost(elsewhere, loser):
+    here, there = elsewhere
+    loser.lose(bind_of("family_revoke_others"), b"COMMIT")
+    answer = here.post("/api/auth/set-password",
+                       json={"new_password": "N3w-password", "current_password": PASSWORD})
+    assert (answer.status_code, loser.lost) == (503, 1), answer.text
+    assert_is_out(there)
+    assert here.get("/api/auth/verify").ok
+
+
+def test_a_stolen_token_ends_its_session_though_the_answer_was_lost(elsewhere, loser):
+    here, there = elsewhere
+    first = login(here, "ann")
+    there.headers["Authorization"] = f"Bearer {first.json()['access_token']}"
+    stolen = cookie_values(first)
+    refresh(here, cookie_values(refresh(here, stolen)))  # the last but one may be on its way
+    assert there.get("/api/auth/verify").ok
+    loser.lose(bind_of("family_revoke"), b"COMMIT")
+    assert (refresh(here, stolen).status_code, loser.lost) == (503, 1)
+    assert_is_out(there)
 
 
 def test_a_list_after_a_job_lost_its_answer(through, loser, pages):

@@ -83,13 +83,17 @@ static bool read_passwords(struct request *req, const cJSON *body, bool needs_cu
 /*
  * Stores the hash and ends the user's other sessions (D24), in one transaction. The old
  * hash must still be the one that was verified. 1; 0: it is not; or pg's error.
+ * *ret_revoked: the sessions that have ended, also those of which it is not known because
+ * the answer was lost.
  */
 static int replace_password(struct request *req, const char *old_hash,
                             const char *new_hash, struct pg_rows *ret_revoked)
 {
-    struct pg_rows rows;
+    struct pg_rows rows, revoked = { 0 };
+    uint64_t position;
     struct pg_tx *tx;
 
+    *ret_revoked = revoked;
     int rc = pg_begin(req->server->pg, &tx);
     if (rc < 0)
         return rc;
@@ -104,12 +108,14 @@ static int replace_password(struct request *req, const char *old_hash,
         rc = pg_tx_run(tx, &sql_family_revoke_others,
                        PG_ARGS(pg_int(req->user_id), pg_text(req->token.family_id),
                                pg_text("password_changed")),
-                       ret_revoked);
+                       &revoked);
     if (rc < 0) {
         pg_rollback(tx);
         return rc;
     }
-    rc = pg_commit(tx);
+    rc = pg_commit_at(tx, &position);
+    if (rc == 0 || position == PG_POSITION_UNKNOWN)
+        *ret_revoked = revoked;
     return rc < 0 ? rc : 1;
 }
 
@@ -126,7 +132,7 @@ enum http_status auth_set_password(struct request *req)
     const cJSON *body = request_json(req);
     char new_hash[PASSWORD_HASH_SIZE];
     struct password_form form;
-    struct pg_rows rows, revoked = { 0 };
+    struct pg_rows rows, revoked;
 
     if (!body)
         return request_json_failed(req);
@@ -153,11 +159,11 @@ enum http_status auth_set_password(struct request *req)
         return reply_failure(req, rc);
 
     rc = replace_password(req, old_hash, new_hash, &revoked);
+    for (int i = 0; i < revoked.count; i++)
+        access_revoke_family(req->server, req->user_id, pg_get_text(&revoked, i, 0));
     if (rc < 0)
         return reply_failure(req, rc);
     if (rc == 0)
         return refuse_password(req);
-    for (int i = 0; i < revoked.count; i++)
-        access_revoke_family(req->server, req->user_id, pg_get_text(&revoked, i, 0));
     return reply_message(req, HTTP_OK, "Password updated successfully");
 }

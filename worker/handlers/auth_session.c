@@ -152,7 +152,7 @@ enum http_status auth_refresh(struct request *req)
 {
     struct token token;
     struct session session;
-    enum verdict verdict;
+    enum verdict verdict = VERDICT_ENDED;
 
     enum http_status status = read_refresh_token(req, &token);
     if (status != HTTP_OK)
@@ -161,16 +161,17 @@ enum http_status auth_refresh(struct request *req)
         return refresh_without_family(req, &token);
 
     int rc = refresh_family(req, &token, &verdict, &session);
+    if (verdict == VERDICT_REUSED) { /* whether or not the database could be told */
+        log_warn("an old refresh token of user %d came back: session %s is revoked",
+                 token.user_id, token.family_id);
+        access_revoke_family(req->server, token.user_id, token.family_id);
+    }
     if (rc < 0)
         return reply_failure(req, rc);
     if (verdict == VERDICT_ENDED)
         return reply_message(req, HTTP_UNAUTHORIZED, SESSION_EXPIRED);
-    if (verdict == VERDICT_REUSED) {
-        log_warn("an old refresh token of user %d came back: session %s is revoked",
-                 token.user_id, token.family_id);
-        access_revoke_family(req->server, token.user_id, token.family_id);
+    if (verdict == VERDICT_REUSED)
         return reply_message(req, HTTP_UNAUTHORIZED, SESSION_COMPROMISED);
-    }
     return reply_refreshed(req, &session);
 }
 
