@@ -68,8 +68,9 @@ def test_a_list_without_what_is_not_there(through):
 def elsewhere(through):
     """Somebody who is signed in at two places: here, and there."""
     stack = through(consumers=0, jobs="scheduler = false;")
-    here = stack.client().sign_up("ann")
-    return here, stack.client().log_in("ann")
+    here, there = stack.client().sign_up("ann"), stack.client().log_in("ann")
+    assert there.get("/api/auth/verify").ok
+    return here, there
 
 
 def assert_is_out(client):
