@@ -177,14 +177,13 @@ int pg_resolve(const struct pg *pg, uint64_t timeout_ms, struct pg_parameters *r
 /* How many hosts the URL names; at least 1. */
 unsigned pg_host_count(const struct pg *pg);
 
-/* pg_statement.c: the result, if any, is in connection->result. Yield. 0 or an error. */
+/* pg_statement.c: the result, if any, is in connection->result. Yield. 0 or an error.
+ * Marked: connection->position says how far the log was behind it, asked in one batch. */
 int pg_statement_run(struct pg_connection *connection, const struct query *query,
-                     const struct pg_param *params, int count, uint64_t deadline);
+                     const struct pg_param *params, int count, bool is_marked,
+                     uint64_t deadline);
 int pg_statement_command(struct pg_connection *connection, const char *label,
                          const char *command, uint64_t deadline);
-/* The same, and connection->position says how far the log was behind it: in one batch. */
-int pg_statement_run_marked(struct pg_connection *connection, const struct query *query,
-                            const struct pg_param *params, int count, uint64_t deadline);
 int pg_statement_commit_marked(struct pg_connection *connection, uint64_t deadline);
 /* Only hands it to libpq. False: it could not. */
 bool pg_statement_send(struct pg_connection *connection, const struct query *query,

@@ -136,7 +136,7 @@ static int ask(struct pg *pg, uint64_t silent_ms, struct pg_rows *ret)
 
     if (rc < 0)
         return rc;
-    rc = pg_statement_run(lease->connection, &sql_server_position, NULL, 0,
+    rc = pg_statement_run(lease->connection, &sql_server_position, NULL, 0, false,
                           clock_ms() + silent_ms);
     if (rc == 0)
         pg_rows_of(lease->connection->result, ret);

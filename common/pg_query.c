@@ -103,9 +103,8 @@ static int run_alone(struct pg *pg, const struct query *query,
     if (rc < 0)
         return rc;
     struct pg_connection *connection = lease->connection;
-    uint64_t deadline = statement_deadline(pg);
-    rc = is_marked ? pg_statement_run_marked(connection, query, params, count, deadline)
-                   : pg_statement_run(connection, query, params, count, deadline);
+    rc = pg_statement_run(connection, query, params, count, is_marked,
+                          statement_deadline(pg));
     if (rc == 0)
         give_rows(connection, ret);
     if (ret_position)
@@ -206,7 +205,7 @@ int pg_tx_run(struct pg_tx *tx, const struct query *query, const struct pg_param
 {
     if (!tx->lease)
         return -EAGAIN;
-    int rc = pg_statement_run(tx->lease->connection, query, params, count,
+    int rc = pg_statement_run(tx->lease->connection, query, params, count, false,
                               statement_deadline(tx->pg));
     if (rc == 0)
         give_rows(tx->lease->connection, ret);

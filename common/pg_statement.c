@@ -188,15 +188,19 @@ static bool is_gone(struct pg_connection *connection)
     return connection->is_lost;
 }
 
+static int not_sent(struct pg_connection *connection)
+{
+    connection->is_lost = connection->was_unsent = true;
+    pg_connection_check_socket(connection);
+    return -EAGAIN;
+}
+
 /* `sent`: what PQsend...() returned. Yields. 0 or an error. */
 static int finish_statement(struct pg_connection *connection, int sent, const char *label,
                             const char *what, uint64_t deadline)
 {
-    if (!sent) {
-        connection->is_lost = connection->was_unsent = true;
-        pg_connection_check_socket(connection);
-        return -EAGAIN;
-    }
+    if (!sent)
+        return not_sent(connection);
     int rc = await_result(connection, label, deadline);
     return rc < 0 ? rc : judge(connection, what);
 }
@@ -265,20 +269,6 @@ static int begin_query(struct pg_connection *connection, const struct query *que
     return 0;
 }
 
-int pg_statement_run(struct pg_connection *connection, const struct query *query,
-                     const struct pg_param *params, int count, uint64_t deadline)
-{
-    const char *label = pg_statement_label(connection->pg, query);
-    bool by_name;
-
-    assert(count == query->param_count && count <= MAX_PARAMS);
-    int rc = begin_query(connection, query, label, deadline, &by_name);
-    if (rc < 0)
-        return rc;
-    int sent = pg_statement_send(connection, query, params, count, by_name);
-    return finish_statement(connection, sent, label, query->name, deadline);
-}
-
 /* ---- a write, and where the log is behind it ---- */
 
 #define POSITION "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
@@ -325,8 +315,9 @@ static bool send_marked(struct pg_connection *connection, const struct query *qu
            PQpipelineSync(libpq);
 }
 
-int pg_statement_run_marked(struct pg_connection *connection, const struct query *query,
-                            const struct pg_param *params, int count, uint64_t deadline)
+int pg_statement_run(struct pg_connection *connection, const struct query *query,
+                     const struct pg_param *params, int count, bool is_marked,
+                     uint64_t deadline)
 {
     const char *label = pg_statement_label(connection->pg, query);
     bool by_name;
@@ -335,12 +326,12 @@ int pg_statement_run_marked(struct pg_connection *connection, const struct query
     int rc = begin_query(connection, query, label, deadline, &by_name);
     if (rc < 0)
         return rc;
-    if (!send_marked(connection, query, params, count, by_name)) {
-        connection->is_lost = connection->was_unsent = true;
-        pg_connection_check_socket(connection);
-        return -EAGAIN;
-    }
-    rc = await_marked(connection, label, deadline);
+    bool sent = is_marked ? send_marked(connection, query, params, count, by_name)
+                          : pg_statement_send(connection, query, params, count, by_name);
+    if (!sent)
+        return not_sent(connection);
+    rc = is_marked ? await_marked(connection, label, deadline)
+                   : await_result(connection, label, deadline);
     return rc < 0 ? rc : judge(connection, query->name);
 }
 
