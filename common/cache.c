@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How soon Redis is tried again with what it is owed. */
+/* How soon Redis is told, or tried again with, what it is owed. */
 #define OWED_MS 100
 
 struct cache {
@@ -183,6 +183,7 @@ static void tell_owed(void *arg)
     struct cache_owed_entry entry;
     size_t at = 0;
 
+    task_sleep(OWED_MS);
     while (cache_owed_next(&cache->owed, &at, &entry)) {
         cache->telling = entry.user_id;
         bool is_told = tell(cache, entry.user_id, entry.position);
@@ -190,8 +191,6 @@ static void tell_owed(void *arg)
             cache_owed_remove(&cache->owed, entry.user_id);
     }
     cache->telling = 0;
-    if (cache->owed.count > 0)
-        task_sleep(OWED_MS);
 }
 
 static void start_telling(struct cache *cache);
@@ -214,10 +213,8 @@ static void start_telling(struct cache *cache)
         .name = "cache:owed", .run = tell_owed, .arg = cache, .on_end = told });
 }
 
-void cache_invalidate(struct cache *cache, int32_t user_id, uint64_t position)
+static void owe(struct cache *cache, int32_t user_id, uint64_t position)
 {
-    if (tell(cache, user_id, position))
-        return;
     /* What the teller says of him now may be from before this write. */
     if (cache->telling == user_id)
         cache->telling = 0;
@@ -226,10 +223,40 @@ void cache_invalidate(struct cache *cache, int32_t user_id, uint64_t position)
         start_telling(cache);
 }
 
-void cache_written(struct cache *cache, int32_t user_id, int rc, uint64_t position)
+void cache_invalidate(struct cache *cache, int32_t user_id, uint64_t position)
 {
+    if (!tell(cache, user_id, position))
+        owe(cache, user_id, position);
+}
+
+struct cache_write {
+    struct cache *cache;
+    int32_t user_id;
+    struct arena_deferred *deferred;
+};
+
+/* PostgreSQL is told to cancel it, and has done one thing or the other a moment later. */
+static void write_abandoned(void *arg)
+{
+    struct cache_write *write = arg;
+
+    owe(write->cache, write->user_id, PG_POSITION_UNKNOWN);
+}
+
+struct cache_write *cache_write_begin(struct cache *cache, int32_t user_id)
+{
+    struct cache_write *write = arena_alloc(task_arena(), sizeof(*write));
+
+    *write = (struct cache_write){ .cache = cache, .user_id = user_id };
+    write->deferred = arena_defer(task_arena(), write_abandoned, write);
+    return write;
+}
+
+void cache_write_end(struct cache_write *write, int rc, uint64_t position)
+{
+    arena_undefer(write->deferred);
     if (rc == 0 || position == PG_POSITION_UNKNOWN)
-        cache_invalidate(cache, user_id, position);
+        cache_invalidate(write->cache, write->user_id, position);
 }
 
 void cache_note_write(struct cache *cache, int32_t user_id, uint64_t position)

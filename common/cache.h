@@ -53,9 +53,14 @@ void cache_put(struct cache *cache, int32_t user_id, const char *generation,
 /* Everything cached before of this user is out of reach. `position`: of his last write,
  * PG_POSITION_NONE for none. */
 void cache_invalidate(struct cache *cache, int32_t user_id, uint64_t position);
-/* The same after pg_commit_at() or pg_write(), with all that they returned: also if they
- * failed in a way that leaves open whether it is written. Otherwise nothing is done. */
-void cache_written(struct cache *cache, int32_t user_id, int rc, uint64_t position);
+/*
+ * Around pg_commit_at() or pg_write(): the same, with all that they returned, also if
+ * they failed in a way that leaves open whether it is written; otherwise nothing is done.
+ * Nor is it known of a write in whose middle the task ends (its deadline, a drain): Redis
+ * is told a moment later. The begin does not yield; its result lives in the task's arena.
+ */
+struct cache_write *cache_write_begin(struct cache *cache, int32_t user_id);
+void cache_write_end(struct cache_write *write, int rc, uint64_t position);
 /* Only for its position, after a write that changes nothing that is cached. */
 void cache_note_write(struct cache *cache, int32_t user_id, uint64_t position);
 

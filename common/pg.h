@@ -146,7 +146,7 @@ void pg_rollback(struct pg_tx *tx);            /* Yields. */
  * positions. PG_POSITION_UNKNOWN: it is written, but where the server did not say. With
  * an error NONE says that nothing is written, for certain, and UNKNOWN that it may be:
  * the answer was lost on the way. Who has told others of what he writes tells them then,
- * too (cache_written()).
+ * too (cache_write_end()).
  */
 #define PG_POSITION_NONE    UINT64_C(0)
 #define PG_POSITION_UNKNOWN UINT64_MAX

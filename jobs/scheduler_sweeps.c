@@ -51,6 +51,7 @@ static int give_up(struct pg *pg, struct cache *cache, const struct pg_rows *row
                    int row)
 {
     int32_t user_id = (int32_t)pg_get_int(rows, row, USER_ID);
+    struct cache_write *write = cache_write_begin(cache, user_id);
     uint64_t position;
 
     log_warn("the job of bookmark %lld failed without a word: marked as failed",
@@ -59,7 +60,7 @@ static int give_up(struct pg *pg, struct cache *cache, const struct pg_rows *row
         pg_write(pg, &sql_sweep_mark_failed,
                  PG_ARGS(pg_int(user_id), pg_int(pg_get_int(rows, row, BOOKMARK_ID))),
                  NULL, &position);
-    cache_written(cache, user_id, rc, position);
+    cache_write_end(write, rc, position);
     return rc;
 }
 

@@ -177,11 +177,12 @@ int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const cha
 int pipeline_commit(struct pipeline *p, struct pg_tx *tx)
 {
     const struct job_services *services = p->job->services;
+    struct cache_write *write = cache_write_begin(services->cache, p->user_id);
     uint64_t position;
     int rc = pg_commit_at(tx, &position);
 
     /* First what is cached, so that a page that hears of it and asks gets the new. */
-    cache_written(services->cache, p->user_id, rc, position);
+    cache_write_end(write, rc, position);
     if (rc < 0) {
         if (position == PG_POSITION_UNKNOWN)
             untold_keep(p->job, p->messages, p->message_count);

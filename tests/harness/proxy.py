@@ -73,8 +73,8 @@ def bind_of(query):
 
 
 class AnswerLoser(Proxy):
-    """In front of PostgreSQL: a connection ends when the server has done what it was asked for,
-    and before the client hears of it."""
+    """In front of PostgreSQL: a connection ends, or is silent from then on, when the server has
+    done what it was asked for, and before the client hears of it."""
 
     READY = b"Z\0\0\0\5"  # behind what the server has done to its end
 
@@ -82,13 +82,13 @@ class AnswerLoser(Proxy):
         super().__init__(target)
         self.lock = threading.Lock()
         self.wanted, self.steps, self.losing = [], {}, {}
-        self.lost = 0
+        self.is_silent, self.lost = False, 0
 
-    def lose(self, *wanted):
+    def lose(self, *wanted, is_silent=False):
         """The answer to the last of these, of the connection that first asks for all, in order."""
         with self.lock:
             self.wanted = [re.compile(each, re.DOTALL) for each in wanted]
-            self.steps = {}
+            self.steps, self.is_silent = {}, is_silent
 
     def passes(self, pair, is_question, data):
         with self.lock:
@@ -99,7 +99,10 @@ class AnswerLoser(Proxy):
                 return True
             self.losing[id(pair)] += data
             if self.READY in self.losing[id(pair)]:
-                self.cut(pair)
+                if self.is_silent:
+                    pair[2] = True
+                else:
+                    self.cut(pair)
                 del self.losing[id(pair)]
                 self.lost += 1
             return False

@@ -52,6 +52,17 @@ def test_a_list_after_a_lost_answer(through, loser, wanted, call, left):
     assert shown(client) == left
 
 
+def test_a_list_after_a_request_that_ended_in_the_middle_of_its_commit(through, loser):
+    stack = through(consumers=0, jobs="scheduler = false;", server='request_timeout = "600ms";')
+    client = stack.client().sign_up()
+    client.save(OLD)
+    assert shown(client) == [OLD]
+    loser.lose(bind_of("bookmark_insert"), b"COMMIT", is_silent=True)
+    answer = client.post("/api/bookmarks", json={"url": NEW})
+    assert (answer.status_code, loser.lost) == (503, 1), answer.text
+    wait_until(lambda: shown(client) == [NEW, OLD], 5, "the list says so")
+
+
 def test_a_list_without_what_is_not_there(through):
     """Whoever deletes what is gone has an old list before him."""
     stack = through(consumers=0, jobs="scheduler = false;")

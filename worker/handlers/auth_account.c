@@ -45,9 +45,10 @@ enum http_status auth_update_username(struct request *req)
         return reply_message(req, HTTP_BAD_REQUEST, FORM_USERNAME_TEXT);
 
     const char *username = form_lower(req->arena, sent);
+    struct cache_write *write = cache_write_begin(req->server->cache, req->user_id);
     int rc = pg_write(req->server->pg, &sql_user_rename,
                       PG_ARGS(pg_int(req->user_id), pg_text(username)), &rows, &position);
-    cache_written(req->server->cache, req->user_id, rc, position);
+    cache_write_end(write, rc, position);
     if (rc == -EEXIST) {
         rc = account_find_name(req, username, &owner);
         if (rc == 0)

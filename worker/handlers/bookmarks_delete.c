@@ -27,13 +27,14 @@ static void cancel_jobs(struct request *req, const struct pg_rows *gone)
 static int delete_bookmark(struct request *req, int32_t id)
 {
     const char *message = NULL;
+    struct cache_write *write = cache_write_begin(req->server->cache, req->user_id);
     uint64_t position;
     struct pg_rows gone;
 
     int rc = pg_write(req->server->pg, &sql_bookmark_delete,
                       PG_ARGS(pg_int(req->user_id), pg_int(id)), &gone, &position);
     /* Also when there was none: who asks for that looks at an old list. */
-    cache_written(req->server->cache, req->user_id, rc, position);
+    cache_write_end(write, rc, position);
     if (rc < 0 || gone.count == 0)
         return rc;
 
@@ -92,12 +93,13 @@ enum http_status bookmark_delete_by_url(struct request *req)
 /* DELETE /api/bookmarks/all */
 enum http_status bookmark_delete_all(struct request *req)
 {
+    struct cache_write *write = cache_write_begin(req->server->cache, req->user_id);
     uint64_t position;
     struct pg_rows rows;
 
     int rc = pg_write(req->server->pg, &sql_bookmark_delete_all,
                       PG_ARGS(pg_int(req->user_id)), &rows, &position);
-    cache_written(req->server->cache, req->user_id, rc, position);
+    cache_write_end(write, rc, position);
     if (rc < 0)
         return reply_failure(req, rc);
     return reply_message(req, HTTP_OK,

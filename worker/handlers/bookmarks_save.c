@@ -142,10 +142,11 @@ static int save_in(struct request *req, struct pg_tx *tx,
 /* The cache first, since the client reads its list next. */
 static int commit(struct request *req, struct pg_tx *tx)
 {
+    struct cache_write *write = cache_write_begin(req->server->cache, req->user_id);
     uint64_t position;
     int rc = pg_commit_at(tx, &position);
 
-    cache_written(req->server->cache, req->user_id, rc, position);
+    cache_write_end(write, rc, position);
     return rc;
 }
 
