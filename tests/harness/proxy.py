@@ -99,12 +99,12 @@ class AnswerLoser(Proxy):
                 return True
             self.losing[id(pair)] += data
             if self.READY in self.losing[id(pair)]:
+                del self.losing[id(pair)]
+                self.lost += 1  # before anybody notices
                 if self.is_silent:
                     pair[2] = True
                 else:
                     self.cut(pair)
-                del self.losing[id(pair)]
-                self.lost += 1
             return False
 
     def note_question(self, key, data):
