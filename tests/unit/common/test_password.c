@@ -1,7 +1,6 @@
 /*
  * test_password.c - known hashes, the queue's bound, and tasks that leave early.
  */
-#include "common/clock.h"
 #include "common/password.h"
 #include "common/task.h"
 
@@ -11,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -163,14 +163,23 @@ static const char *const unreadable[] = { "", "plain", "$2b$04$short", "scrypt:1
                                           "$1$salt$hash" };
 static uint64_t times[1 + sizeof(unreadable) / sizeof(unreadable[0])];
 
+/* Of all threads: what the hash itself takes, whatever else the machine does. */
+static uint64_t processor_us(void)
+{
+    struct timespec used;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+}
+
 static void time_verifying(void *arg)
 {
     (void)arg;
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
-        uint64_t before = clock_us();
+        uint64_t before = processor_us();
 
         password_verify("x", i > 0 ? unreadable[i - 1] : NULL, SLOW);
-        times[i] = clock_us() - before;
+        times[i] = processor_us() - before;
     }
 }
 
