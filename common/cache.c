@@ -9,6 +9,7 @@
 #include "common/cache.h"
 #include "common/arena.h"
 #include "common/cache_owed.h"
+#include "common/clock.h"
 #include "common/embedded.h"
 #include "common/log.h"
 #include "common/pg.h"
@@ -20,7 +21,8 @@
 #include <string.h>
 
 /* How soon Redis is told, or tried again with, what it is owed. */
-#define OWED_MS 100
+#define OWED_MS        100
+#define SETTLE_LOOK_MS 20
 
 struct cache {
     struct redis *redis;
@@ -254,9 +256,25 @@ struct cache_write *cache_write_begin(struct cache *cache, int32_t user_id)
 
 void cache_write_end(struct cache_write *write, int rc, uint64_t position)
 {
-    arena_undefer(write->deferred);
+    /* Only then taken back: the task may end while Redis is told, too. */
     if (rc == 0 || position == PG_POSITION_UNKNOWN)
         cache_invalidate(write->cache, write->user_id, position);
+    arena_undefer(write->deferred);
+    if (rc < 0 && position == PG_POSITION_UNKNOWN) /* may still be about to be done */
+        owe(write->cache, write->user_id, position);
+}
+
+bool cache_owes(const struct cache *cache)
+{
+    return cache->owed.count > 0;
+}
+
+void cache_settle(struct cache *cache, uint64_t most_ms)
+{
+    uint64_t end = clock_ms() + most_ms;
+
+    while (cache_owes(cache) && clock_ms() < end)
+        task_sleep(SETTLE_LOOK_MS);
 }
 
 void cache_note_write(struct cache *cache, int32_t user_id, uint64_t position)

@@ -9,7 +9,7 @@
  * failed is said again until it is heard, and until then this process reads nothing of
  * that user's (another process may, for that tenth of a second); a generation that a
  * promoted replica brings along counts as old. What is left: a process that ends while
- * it owes one; then an entry lives out its time.
+ * it owes one (it waits a moment); then an entry lives out its time.
  *
  * Where PostgreSQL has read replicas the generation also says how far its log was behind
  * the user's last write (pg.h), and the gate's script hands that to every request: in
@@ -61,6 +61,12 @@ void cache_invalidate(struct cache *cache, int32_t user_id, uint64_t position);
  */
 struct cache_write *cache_write_begin(struct cache *cache, int32_t user_id);
 void cache_write_end(struct cache_write *write, int rc, uint64_t position);
+
+/* Before a process ends: whether Redis has to be told of something, and a wait for it, of
+ * so long at most. The wait yields. */
+#define CACHE_SETTLE_MS 500
+bool cache_owes(const struct cache *cache);
+void cache_settle(struct cache *cache, uint64_t most_ms);
 /* Only for its position, after a write that changes nothing that is cached. */
 void cache_note_write(struct cache *cache, int32_t user_id, uint64_t position);
 

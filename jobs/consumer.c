@@ -247,6 +247,7 @@ static void say_goodbye(void *arg)
                  c->worker.name);
     else
         c->context->slot->rq_name[0] = '\0'; /* nothing left to take back */
+    cache_settle(c->services.cache, CACHE_SETTLE_MS);
 }
 
 static void gone(void *arg, enum task_outcome outcome)

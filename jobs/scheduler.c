@@ -351,6 +351,7 @@ static void say_goodbye(void *arg)
         scheduler_drop(&s->lock, all.items[i]);
     scheduler_drop_key(&s->lock, s->chores_key);
     scheduler_forget(&s->lock);
+    cache_settle(s->cache, CACHE_SETTLE_MS);
 }
 
 static void gone(void *arg, enum task_outcome outcome)

@@ -326,11 +326,21 @@ void access_revoke_token(struct server *server, const struct token *token)
         log_warn("a revoked token could not be told to Redis; its session's end counts");
 }
 
+static void refuse_family(struct server *server, int32_t user_id, const char *family_id,
+                          int64_t seconds)
+{
+    family_forget(family_id);
+    gate_put_family(server->cache_redis, user_id, family_id, false, seconds);
+}
+
 void access_revoke_family(struct server *server, int32_t user_id, const char *family_id)
 {
     /* Longer than any access token of the family lives; then PostgreSQL knows. */
-    int64_t seconds = (int64_t)(server->options->auth.access_lifetime / 1000) + GOOD_S;
+    refuse_family(server, user_id, family_id,
+                  (int64_t)(server->options->auth.access_lifetime / 1000) + GOOD_S);
+}
 
-    family_forget(family_id);
-    gate_put_family(server->cache_redis, user_id, family_id, false, seconds);
+void access_suspend_family(struct server *server, int32_t user_id, const char *family_id)
+{
+    refuse_family(server, user_id, family_id, GOOD_S);
 }

@@ -31,5 +31,8 @@ enum token_state access_bearer(struct request *req, struct token *ret, bool *ret
  * the keys, so that they share a slot. Yields. Best effort. */
 void access_revoke_token(struct server *server, const struct token *token);
 void access_revoke_family(struct server *server, int32_t user_id, const char *family_id);
+/* Where nobody knows whether PostgreSQL has it: refused for a minute, then it is asked.
+ */
+void access_suspend_family(struct server *server, int32_t user_id, const char *family_id);
 
 #endif

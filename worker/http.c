@@ -512,5 +512,5 @@ void http_hang_up(struct http *http)
 {
     for (struct connection *connection = http->first; connection;
          connection = connection->next)
-        shutdown(connection->fd, SHUT_RDWR);
+        shutdown(connection->fd, SHUT_WR);
 }

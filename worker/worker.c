@@ -37,7 +37,7 @@ static struct {
     struct accept *accept;
     char name[48];
     uv_timer_t drain;
-    uint64_t drain_until;
+    uint64_t drain_until, settle_until; /* 0: connections are left */
     bool is_cancelled;
 } worker;
 
@@ -91,7 +91,10 @@ static void on_drain_look(uv_timer_t *timer)
 
     (void)timer;
     if (http_connections(server->http) + accept_waiting(worker.accept) == 0) {
-        task_stop_loop();
+        if (worker.settle_until == 0)
+            worker.settle_until = clock_ms() + CACHE_SETTLE_MS;
+        if (!cache_owes(server->cache) || clock_ms() >= worker.settle_until)
+            task_stop_loop();
     } else if (clock_ms() >= worker.drain_until) {
         if (worker.is_cancelled) {
             log_warn("%zu connections are cut off", http_connections(server->http));

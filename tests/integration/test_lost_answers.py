@@ -1,5 +1,7 @@
 """PostgreSQL does what it is asked for, and its answer is lost: what is shown then is what stands."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from pages import article
 from proxy import AnswerLoser, bind_of
@@ -53,13 +55,28 @@ def test_a_list_after_a_lost_answer(through, loser, wanted, call, left):
 
 
 def test_a_list_after_a_request_that_ended_in_the_middle_of_its_commit(through, loser):
-    stack = through(consumers=0, jobs="scheduler = false;", server='request_timeout = "600ms";')
+    stack = through(consumers=0, jobs="scheduler = false;", server="request_timeout = 2;")
     client = stack.client().sign_up()
     client.save(OLD)
     assert shown(client) == [OLD]
     loser.lose(bind_of("bookmark_insert"), b"COMMIT", is_silent=True)
     answer = client.post("/api/bookmarks", json={"url": NEW})
     assert (answer.status_code, loser.lost) == (503, 1), answer.text
+    wait_until(lambda: shown(client) == [NEW, OLD], 5, "the list says so")
+
+
+def test_a_list_after_a_drain_ended_a_request_in_its_commit(through, loser):
+    stack = through(workers=1, consumers=0, jobs="scheduler = false;",
+                    server="request_timeout = 60; graceful_timeout = 3;")
+    client, saver = stack.client().sign_up("ann"), stack.client().log_in("ann")
+    client.save(OLD)
+    assert shown(client) == [OLD]
+    loser.lose(bind_of("bookmark_insert"), b"COMMIT", is_silent=True)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(saver.post, "/api/bookmarks", json={"url": NEW})
+        wait_until(lambda: loser.lost, 20, "it is in its commit")
+        assert stack.ctl("restart", "--rolling", "--wait").returncode == 0
+        assert answer.result(20).status_code == 503
     wait_until(lambda: shown(client) == [NEW, OLD], 5, "the list says so")
 
 

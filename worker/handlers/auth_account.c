@@ -160,8 +160,14 @@ enum http_status auth_set_password(struct request *req)
         return reply_failure(req, rc);
 
     rc = replace_password(req, old_hash, new_hash, &revoked);
-    for (int i = 0; i < revoked.count; i++)
-        access_revoke_family(req->server, req->user_id, pg_get_text(&revoked, i, 0));
+    for (int i = 0; i < revoked.count; i++) {
+        const char *family_id = pg_get_text(&revoked, i, 0);
+
+        if (rc < 0)
+            access_suspend_family(req->server, req->user_id, family_id);
+        else
+            access_revoke_family(req->server, req->user_id, family_id);
+    }
     if (rc < 0)
         return reply_failure(req, rc);
     if (rc == 0)

@@ -119,6 +119,18 @@ static int refresh_family(struct request *req, const struct token *token,
     return pg_commit(tx);
 }
 
+/* `rc`: whether the database has it. */
+static void refuse_reused(struct request *req, const struct token *token, int rc)
+{
+    log_warn("an old refresh token of user %d came back: session %s is %s",
+             token->user_id, token->family_id,
+             rc < 0 ? "suspended for a minute: the database gave no answer" : "revoked");
+    if (rc < 0)
+        access_suspend_family(req->server, token->user_id, token->family_id);
+    else
+        access_revoke_family(req->server, token->user_id, token->family_id);
+}
+
 static enum http_status reply_refreshed(struct request *req,
                                         const struct session *session)
 {
@@ -161,11 +173,8 @@ enum http_status auth_refresh(struct request *req)
         return refresh_without_family(req, &token);
 
     int rc = refresh_family(req, &token, &verdict, &session);
-    if (verdict == VERDICT_REUSED) { /* whether or not the database could be told */
-        log_warn("an old refresh token of user %d came back: session %s is revoked",
-                 token.user_id, token.family_id);
-        access_revoke_family(req->server, token.user_id, token.family_id);
-    }
+    if (verdict == VERDICT_REUSED)
+        refuse_reused(req, &token, rc);
     if (rc < 0)
         return reply_failure(req, rc);
     if (verdict == VERDICT_ENDED)
