@@ -75,6 +75,7 @@ def test_a_list_after_a_drain_ended_a_request_in_its_commit(through, loser):
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(saver.post, "/api/bookmarks", json={"url": NEW})
         wait_until(lambda: loser.lost, 20, "it is in its commit")
+        client.close()  # or the worker would wait for this connection, too
         assert stack.ctl("restart", "--rolling", "--wait").returncode == 0
         assert answer.result(20).status_code == 503
     wait_until(lambda: shown(client) == [NEW, OLD], 5, "the list says so")
