@@ -232,13 +232,22 @@ static void task_main(void)
     task_exit(task->doomed ? task->outcome : TASK_DONE);
 }
 
+/*
+ * So many run between two looks at the network. What they ask of Redis and PostgreSQL
+ * is sent behind them, so these work on it while the next ones run, and what a request
+ * touches is still in the processor's cache when its answer is written. (Measured on 2
+ * cores, 64 to 256 clients listing 20 bookmarks: 4 to 11 % more requests a second than
+ * with all that are ready in one turn; 8 a turn lose as much by smaller batches.)
+ */
+#define TURN_TASKS 16
+
 static void run_ready(uv_idle_t *idle)
 {
-    struct task *last = NULL;
+    struct task *last = runtime.ready_first;
 
     /* Only those ready now: what they wake runs after the next look at the network. */
-    for (struct task *task = runtime.ready_first; task; task = task->next)
-        last = task;
+    for (int i = 1; last && last->next && i < TURN_TASKS; i++)
+        last = last->next;
     while (last && runtime.ready_first) {
         struct task *task = next_ready();
         bool was_last = task == last;

@@ -10,9 +10,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* Redis is held up by one script at a time, and this many take a third of a millisecond.
+/* Redis is held up by one script at a time, and this many take a sixth of a millisecond.
  */
-#define MOST_QUESTIONS 64
+#define MOST_QUESTIONS 32
 #define VALUES         6 /* of an answer in the script's reply */
 
 /* In its leader's arena. */

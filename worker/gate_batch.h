@@ -3,8 +3,8 @@
  *
  * A busy worker finds many requests at once, and a script that answers sixteen of them
  * takes Redis half the time of sixteen scripts, and the worker one reply to read. The
- * first to ask leads: it lets every other task that is ready run once, then asks for all
- * who have joined. Nobody waits for that: a question leaves in the turn it was asked in.
+ * first to ask leads: it lets the tasks that are ready run once, then asks for all who
+ * have joined. A worker with nothing else to do asks at once.
  *
  * If the leader's request ends before the answer is there (its client has gone), those
  * who joined ask anew.

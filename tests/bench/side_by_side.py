@@ -143,6 +143,8 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seconds", type=int, default=5)
     options.add_argument("--rounds", type=int, default=3)
+    # So many that none of the processes on two cores has to wait for the others' batches.
+    options.add_argument("--connections", type=int, default=128)
     options = options.parse_args()
     folder = tempfile.mkdtemp(prefix="fm-bench-")
     os.chmod(folder, 0o755)
@@ -181,7 +183,7 @@ def main():
                 for name, server in (("forkmark", stack), ("peer", peer)):
                     lua = save_script(folder, f"{name}{round_number}") if script else None
                     before = cpu_seconds(pids[name])
-                    rate, bad, broken = wrk(server.url + path, options.seconds, token, script=lua)
+                    rate, bad, broken = wrk(server.url + path, options.seconds, token, options.connections, lua)
                     used = cpu_seconds(pids[name]) - before
                     results[name].setdefault(label, []).append(rate)
                     work[name].setdefault(label, []).append(used * 1e6 / (rate * options.seconds))
@@ -210,7 +212,7 @@ def main():
         redis.stop()
         postgres.stop(signal.SIGQUIT)
 
-    print(f"\n{'':34}{'forkmark':>12}{'peer':>12}{'ratio':>9}   (medians of {options.rounds})")
+    print(f"\n{'':34}{'forkmark':>12}{'peer':>12}{'ratio':>9}   (medians of {options.rounds}, {options.connections} connections)")
     summary = {}
     for label in routes:
         ours, theirs = (statistics.median(results[name][label]) for name in ("forkmark", "peer"))
