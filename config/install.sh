@@ -119,8 +119,14 @@ done
 # shellcheck disable=SC2086  # a list of words
 $as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -q --no-install-recommends -o Dpkg::Options::=--force-confold $wanted >&2
-for name in $services; do
-    if is_installed "$name" && command -v systemctl >/dev/null 2>&1; then
-        $as_root systemctl disable "$name.service" >/dev/null 2>&1 || true
+not_at_boot() {
+    if command -v systemctl >/dev/null 2>&1; then
+        $as_root systemctl disable "$1.service"
+    else # another init, or none yet: the package has made the links of both
+        $as_root deb-systemd-helper disable "$1.service"
+        $as_root update-rc.d "$1" disable
     fi
+}
+for name in $services; do
+    ! is_installed "$name" || not_at_boot "$name" >/dev/null 2>&1 || true
 done

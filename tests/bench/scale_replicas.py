@@ -10,7 +10,7 @@ import os
 import subprocess
 import time
 
-from measure import children_of, cpu_seconds
+from measure import cpu_seconds, tree_seconds
 from replica_load import wait_for_state
 from replication import Cluster
 from scale import Variant, more_than
@@ -36,15 +36,6 @@ request = function()
   return wrk.format("GET", "/api/bookmarks?page=1&per_page=20", { ["Authorization"] = token })
 end
 """
-
-
-def server_seconds(server):
-    """Of a PostgreSQL: its processes, and those it has waited for."""
-    total = cpu_seconds(server.server.pid, with_children=True)
-    for child in children_of(server.server.pid):
-        with contextlib.suppress(OSError):
-            total += cpu_seconds(child)
-    return total
 
 
 def fill(stack):
@@ -90,9 +81,9 @@ def running(folder):
                 file.write(SCRIPT % ", ".join(f'"{token}"' for token in tokens))
             worker = next(iter(stack.children("worker")))
             costs = {"worker": lambda worker=worker: cpu_seconds(worker),
-                     "primary": lambda: server_seconds(cluster.primary)}
+                     "primary": lambda: tree_seconds(cluster.primary.server.pid)}
             for number, replica in enumerate(cluster.replicas[:count], 1):
-                costs[f"replica {number}"] = lambda replica=replica: server_seconds(replica)
+                costs[f"replica {number}"] = lambda replica=replica: tree_seconds(replica.server.pid)
             costs["redis"] = lambda redis=redis: cpu_seconds(redis.server.pid)
             variants.append(Variant(f"{count} replica{'s' if count != 1 else ''}", stack.url, script, costs))
             for replica in cluster.replicas[:count]:

@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests/harness"))
 os.environ.setdefault("FORKMARK_BIN", os.path.join(ROOT, "build/forkmark"))
 
 import requests  # noqa: E402
-from measure import children_of, cpu_seconds, pss_kb  # noqa: E402
+from measure import children_of, cpu_seconds, pss_kb, tree_seconds  # noqa: E402
 from services import Postgres, Process, Redis, wait_until  # noqa: E402
 from stack import BINARY, Stack, free_port  # noqa: E402
 
@@ -162,7 +162,7 @@ def main():
                   more="cache: { enabled = false; };",
                   jobs="scheduler = false;")
     results = {"forkmark": {}, "peer": {}}
-    work = {"forkmark": {}, "peer": {}}  # the worker's processor time, us a request
+    work = {"forkmark": {}, "peer": {}}  # processor time of each part, us a request
     errors = []
     peer = None
     try:
@@ -179,15 +179,19 @@ def main():
         }
         pids = {"forkmark": next(iter(stack.children("worker"))),
                 "peer": children_of(peer.process.pid)[0]}
+
+        def spent(name):
+            return (cpu_seconds(pids[name]), tree_seconds(postgres.server.pid), cpu_seconds(redis.server.pid))
         for label, (path, token, script) in routes.items():
             for round_number in range(options.rounds):
                 for name, server in (("forkmark", stack), ("peer", peer)):
                     lua = save_script(folder, f"{name}{round_number}") if script else None
-                    before = cpu_seconds(pids[name])
+                    before = spent(name)
                     rate, bad, broken = wrk(server.url + path, options.seconds, token, options.connections, lua)
-                    used = cpu_seconds(pids[name]) - before
+                    used = [b - a for a, b in zip(before, spent(name))]
                     results[name].setdefault(label, []).append(rate)
-                    work[name].setdefault(label, []).append(used * 1e6 / (rate * options.seconds))
+                    work[name].setdefault(label, []).append(
+                        [part * 1e6 / (rate * options.seconds) for part in used])
                     if bad or broken:
                         errors.append(f"{name} {label}: {bad} bad answers {broken}")
         # What was saved meanwhile misleads the planner until autovacuum has seen it.
@@ -223,8 +227,11 @@ def main():
               f"({ratios[0]:.1f} to {ratios[-1]:.1f} by turn)")
     # Says what the servers cost even when others keep the machine busy.
     for label in routes:
-        ours, theirs = (statistics.median(work[name][label]) for name in ("forkmark", "peer"))
-        print(f"{label:34}{ours:12.0f}{theirs:12.0f}{theirs / ours:8.1f}x   us of the worker's CPU a request")
+        for part, of in enumerate(("the worker's", "PostgreSQL's", "Redis'")):
+            ours, theirs = (statistics.median(turn[part] for turn in work[name][label])
+                            for name in ("forkmark", "peer"))
+            if theirs >= 1:  # liveness asks neither of them
+                print(f"{label:34}{ours:12.1f}{theirs:12.1f}{theirs / ours:8.1f}x   us of {of} CPU a request")
     ours = statistics.median(results["forkmark"][label_list])
     print(f"{'pgbench, the list statement':34}{ceiling:12.0f}{'':12}{ours / ceiling:8.2f}    forkmark's share")
     print(f"{'memory of one worker (PSS)':34}{memory['forkmark'] / 1024:12.1f}{memory['peer'] / 1024:12.1f}"

@@ -1,5 +1,6 @@
 """What a process costs, as the kernel says it."""
 
+import contextlib
 import os
 import re
 
@@ -20,3 +21,12 @@ def cpu_seconds(pid, with_children=False):
     with open(f"/proc/{pid}/stat", encoding="ascii") as file:
         fields = [int(field) for field in file.read().rsplit(")", 1)[1].split()[11:15]]
     return sum(fields if with_children else fields[:2]) / os.sysconf("SC_CLK_TCK")
+
+
+def tree_seconds(pid):
+    """Of a server that forks, as PostgreSQL: its processes, and those it has waited for."""
+    total = cpu_seconds(pid, with_children=True)
+    for child in children_of(pid):
+        with contextlib.suppress(OSError):
+            total += cpu_seconds(child)
+    return total
