@@ -23,7 +23,7 @@ from stack import Client, Stream, free_port
 MIRROR = os.environ.get("FORKMARK_MIRROR")
 LAST_STAGE = "bookmark.pipeline.analysis.completed"
 # What systemd, or the older init, starts with the machine.
-STARTED_AT_BOOT = "find /etc/rc[2-5].d -name 'S*'; find /etc/systemd/system -type l"
+STARTED_AT_BOOT = "find /etc/rc[2-5].d -name 'S*'; find /etc/systemd/system -path '*.wants/*'"
 
 
 class Machine:
