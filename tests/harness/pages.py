@@ -1,5 +1,6 @@
 """A small web site on loopback: pages that tests save, and ways for a page to misbehave."""
 
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,15 @@ def article(title, words):
     words = words.split() if isinstance(words, str) else list(words)
     parts = [" ".join(words[i:i + 50]) for i in range(0, len(words), 50)]
     return ARTICLE.format(title=title, paragraphs="".join(f"<p>{part}</p>" for part in parts))
+
+
+class QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+        # else the fetching process was killed: that is some tests' point
 
 
 class PageServer:
@@ -42,16 +52,12 @@ class PageServer:
                 for name, value in page.get("headers", {}).items():
                     self.send_header(name, value)
                 self.end_headers()
-                try:
-                    self.wfile.write(body)
-                except BrokenPipeError:
-                    pass  # the fetching process was killed: that is some tests' point
+                self.wfile.write(body)
 
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer((host, 0), Handler)
-        self.server.daemon_threads = True
+        self.server = QuietServer((host, 0), Handler)
         self.port = self.server.server_address[1]
         self.host = host
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
