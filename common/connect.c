@@ -96,7 +96,7 @@ static struct redis_options manners(const struct options *options,
 
 /* Without a URL: whom the sentinels name, or redis.host. */
 static struct redis *open_redis(const struct options *options, const char *url,
-                                const struct connect_redis *how, bool one_slot)
+                                const struct connect_redis *how, uint32_t uses)
 {
     struct redis_options how_to = manners(options, how);
     char composed[512];
@@ -110,7 +110,9 @@ static struct redis *open_redis(const struct options *options, const char *url,
     how_to.user = options->redis.user;
     how_to.password = options->redis.password;
     how_to.needs_master = true;
-    how_to.one_slot = one_slot;
+    how_to.one_slot = uses == BOARD_REDIS_CACHE;
+    how_to.slot = how->slot;
+    how_to.uses = uses;
     return redis_new(&how_to);
 }
 
@@ -131,7 +133,10 @@ bool connect_names_redis(const struct options *options)
 struct redis *connect_queue(const struct options *options,
                             const struct connect_redis *how)
 {
-    return open_redis(options, options->redis.url, how, false);
+    bool is_cache = !connect_has_own_cache(options);
+
+    return open_redis(options, options->redis.url, how,
+                      BOARD_REDIS_QUEUE | (is_cache ? BOARD_REDIS_CACHE : 0));
 }
 
 /* A cluster's nodes have a user and a password of their own. */
@@ -157,10 +162,12 @@ bool connect_has_own_cache(const struct options *options)
 struct redis *connect_cache(const struct options *options,
                             const struct connect_redis *how)
 {
+    struct connect_redis unseen = *how;
+
     if (options->redis.cache.cluster.count > 0)
         return open_cluster(options, how);
-    return open_redis(options,
-                      *options->redis.cache_url ? options->redis.cache_url
-                                                : options->redis.url,
-                      how, true);
+    if (*options->redis.cache_url)
+        return open_redis(options, options->redis.cache_url, how, BOARD_REDIS_CACHE);
+    unseen.slot = NULL; /* one server is shown once */
+    return open_redis(options, options->redis.url, &unseen, BOARD_REDIS_CACHE);
 }

@@ -37,7 +37,7 @@ void connect_pg_defaults(const struct options *options);
 struct connect_redis {
     const char *name;
     uint64_t timeout_ms, breaker_ms;
-    struct board_slot *slot; /* shows a cluster's nodes; NULL: nothing does */
+    struct board_slot *slot; /* shows the servers; NULL: nothing does */
 };
 struct redis *connect_queue(const struct options *options,
                             const struct connect_redis *how);

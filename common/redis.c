@@ -25,6 +25,7 @@
 #include "common/redis_call.h"
 #include "common/redis_cluster.h"
 #include "common/redis_resp.h"
+#include "common/redis_shown.h"
 #include "common/redis_slot.h"
 #include "common/task.h"
 #include <assert.h>
@@ -406,6 +407,8 @@ struct redis *redis_new(const struct redis_options *options)
     redis->one_slot = options->one_slot || options->cluster;
     if (options->cluster)
         redis->cluster = redis_cluster_new(redis, options);
+    else if (options->slot)
+        redis_show(redis, options->slot, options->uses);
     return redis;
 }
 
@@ -421,6 +424,7 @@ void redis_free(struct redis *redis)
     redis_link_stop(&redis->link);
     fail_all_pending(redis);
     wake_waiters(redis, -ECONNRESET);
+    redis_shown_end(redis);
     redis_pubsub_free(redis->pubsub);
     redis_cluster_free(redis->cluster);
     while (redis->spare) {

@@ -75,8 +75,10 @@ struct redis_options {
      * all the rest is every node's. */
     const char *const *cluster;
     bool tls;
-    bool read_replicas;      /* redis_read_argv() asks replicas */
-    struct board_slot *slot; /* its nodes and counters are shown there; NULL: nowhere */
+    bool read_replicas; /* redis_read_argv() asks replicas */
+    /* It, or a cluster's nodes and counters, are shown there; NULL: nowhere. */
+    struct board_slot *slot;
+    uint32_t uses; /* enum board_redis_use, or'ed; not a cluster's */
 };
 
 /* Opens nothing yet. NULL when the URL is no such URL (logged). */

@@ -14,6 +14,7 @@
 #include "common/redis.h"
 #include "common/redis_link.h"
 
+struct board_redis;
 struct redis_cluster;
 struct redis_pubsub;
 struct redis_pending;
@@ -36,10 +37,10 @@ struct redis {
     struct redis_pubsub *pubsub;         /* NULL until somebody subscribes */
     struct redis_cluster *cluster;       /* NULL: one server */
     bool one_slot;                       /* see struct redis_options */
-    /* A node's: its connection came, was lost, or could not be made. NULL: nobody asks.
-     */
+    /* Its connection came, was lost, or could not be made. NULL: nobody asks. */
     void (*changed)(void *arg);
     void *changed_arg;
+    struct board_redis *shown; /* see redis_shown.h; NULL: nowhere, or a cluster's */
 };
 
 /* One server's client. Opens nothing yet; redis_free() ends it. */

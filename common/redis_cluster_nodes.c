@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/redis_cluster_parts.h"
+#include "common/redis_shown.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,54 +16,33 @@
 
 /* ---- shown on the scoreboard ---- */
 
-static void show_name(const struct cluster_node *node, char ret[BOARD_NODE_NAME])
+/* Its place there, if one is free. A cluster of more nodes is not shown whole. */
+static struct board_redis *take_place(struct cluster_node *node)
 {
-    snprintf(ret, BOARD_NODE_NAME, strchr(node->host, ':') ? "[%.60s]:%s" : "%.60s:%s",
-             node->host, node->port);
-}
+    char name[BOARD_REDIS_NAME];
 
-/* Its place there: a free one. A cluster of more nodes is not shown whole. */
-static struct board_cache_node *take_place(struct cluster_node *node)
-{
-    struct board_slot *slot = node->cluster->slot;
-
-    for (size_t i = 0; slot && i < BOARD_CACHE_NODES; i++) {
-        struct board_cache_node *place = &slot->cache_nodes[i];
-
-        if (atomic_load(&place->state) != BOARD_NODE_NONE)
-            continue;
-        show_name(node, place->name);
-        return place;
-    }
-    return NULL;
-}
-
-static bool is_up(const struct redis *redis)
-{
-    return redis && redis_link_is_up(&redis->link);
-}
-
-static bool is_away(const struct redis *redis)
-{
-    return redis && (redis->is_tripped || *redis_trouble(redis));
+    redis_shown_name(node->host, node->port, name);
+    return board_redis_place(node->cluster->slot, BOARD_REDIS_CACHE | BOARD_REDIS_CLUSTER,
+                             name);
 }
 
 void cluster_node_show(struct cluster_node *node)
 {
-    enum board_node_state state = BOARD_NODE_IDLE;
+    enum board_redis_state state = BOARD_REDIS_IDLE;
 
     if (!node->is_listed) {
         if (node->shown)
-            atomic_store(&node->shown->state, BOARD_NODE_NONE);
+            atomic_store(&node->shown->state, BOARD_REDIS_NONE);
         node->shown = NULL;
         return;
     }
     if (!node->shown && !(node->shown = take_place(node)))
         return;
-    if (is_up(node->commands) || is_up(node->reads))
-        state = BOARD_NODE_UP;
-    if (node->is_down || is_away(node->commands) || is_away(node->reads))
-        state = BOARD_NODE_AWAY;
+    if (redis_shown_is_up(node->commands) || redis_shown_is_up(node->reads))
+        state = BOARD_REDIS_UP;
+    if (node->is_down || redis_shown_is_away(node->commands) ||
+        redis_shown_is_away(node->reads))
+        state = BOARD_REDIS_AWAY;
     atomic_store(&node->shown->is_replica, node->is_replica);
     atomic_store(&node->shown->state, state);
 }
@@ -74,7 +54,8 @@ static void changed(void *arg)
     struct cluster_node *node = arg;
 
     cluster_node_show(node);
-    if (node->is_listed && (node->commands->is_tripped || !is_up(node->commands)))
+    if (node->is_listed &&
+        (node->commands->is_tripped || !redis_shown_is_up(node->commands)))
         cluster_map_doubt(node->cluster);
 }
 

@@ -25,8 +25,8 @@ struct cluster_node {
     bool is_listed;      /* in the last map */
     bool is_primary, is_replica;
     bool is_down; /* it said CLUSTERDOWN or the like until somebody's time was over */
-    uint64_t retired_ms;            /* not listed since; 0: it is, or was just met */
-    struct board_cache_node *shown; /* NULL: nowhere */
+    uint64_t retired_ms;       /* not listed since; 0: it is, or was just met */
+    struct board_redis *shown; /* NULL: nowhere */
 };
 
 /* A primary and its replicas. */

@@ -121,19 +121,26 @@ struct board_counters {
         cluster_errors;
 };
 
-/* A node of the cache's Redis Cluster, as one process sees it. */
-#define BOARD_CACHE_NODES 32
-#define BOARD_NODE_NAME   72
-enum board_node_state {
-    BOARD_NODE_NONE, /* nothing stands here */
-    BOARD_NODE_IDLE, /* known, and not needed yet */
-    BOARD_NODE_UP,
-    BOARD_NODE_AWAY,
+/* A Redis server as one process sees it: the queue's, the cache's, or a node of the
+ * cache's cluster. */
+#define BOARD_REDIS      32
+#define BOARD_REDIS_NAME 72
+enum board_redis_state {
+    BOARD_REDIS_NONE, /* nothing stands here */
+    BOARD_REDIS_IDLE, /* known, and not needed yet */
+    BOARD_REDIS_UP,
+    BOARD_REDIS_AWAY,
 };
-struct board_cache_node {
-    _Atomic int32_t state; /* enum board_node_state; written after the name */
+enum board_redis_use {
+    BOARD_REDIS_QUEUE = 1,
+    BOARD_REDIS_CACHE = 2,
+    BOARD_REDIS_CLUSTER = 4,
+};
+struct board_redis {
+    _Atomic int32_t state; /* enum board_redis_state; written after the name */
     _Atomic uint32_t is_replica;
-    char name[BOARD_NODE_NAME]; /* "host:port" */
+    _Atomic uint32_t uses;       /* enum board_redis_use, or'ed */
+    char name[BOARD_REDIS_NAME]; /* "host:port", or a socket's path */
 };
 
 #define BOARD_FRAMES 32
@@ -156,7 +163,7 @@ struct board_slot {
      * it. */
     _Atomic uint64_t pss, rss;
     _Atomic uint32_t busy_permille;
-    struct board_cache_node cache_nodes[BOARD_CACHE_NODES];
+    struct board_redis redis[BOARD_REDIS];
     struct board_doing doing; /* under `sequence` */
     /* By its signal handler when it crashes or is asked: its stack, and what it was at.
      * Written once, before frame_count. */
@@ -269,13 +276,21 @@ struct board_growing {
 };
 extern const struct board_growing board_growing[];
 
-/* How many processes see a node of the cache's cluster so; scoreboard_nodes.c. */
-struct board_node_sum {
-    char name[BOARD_NODE_NAME];
+/* How many processes see a Redis server so; scoreboard_redis.c. */
+struct board_redis_sum {
+    char name[BOARD_REDIS_NAME];
     bool is_replica; /* all that know it say so */
+    uint32_t uses;   /* of any of them */
     uint32_t up, away, idle;
 };
-size_t board_sum_nodes(struct scoreboard *board, struct board_node_sum *ret, size_t room);
+size_t board_sum_redis(struct scoreboard *board, struct board_redis_sum *ret,
+                       size_t room);
+/* "queue", "cache", "queue and cache" or "cache cluster". */
+const char *board_redis_use_name(uint32_t uses);
+/* Child: a free place of its own slot, with that name and state IDLE; NULL: none is left,
+ * or no slot. */
+struct board_redis *board_redis_place(struct board_slot *slot, uint32_t uses,
+                                      const char *name);
 
 /* A consistent copy; false when the writer was torn off in the middle. */
 bool board_read_doing(const struct board_slot *slot, struct board_doing *ret);

@@ -406,7 +406,7 @@ static int run_in_task(struct cli *cli)
     task_runtime_init();
     json_init();
     payload_configure(cli->options->jobs.serializer, cli->options->jobs.payload_limit);
-    cli->redis = jobs_queue_redis(cli->options, "forkmark-jobs");
+    cli->redis = jobs_queue_redis(cli->options, "forkmark-jobs", NULL);
     if (!cli->redis)
         return EXIT_FAILURE;
     start_command(cli);

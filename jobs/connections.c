@@ -7,7 +7,8 @@
 /* A request gives up on Redis soon; a job's bookkeeping rather waits a little. */
 #define LEAST_TIMEOUT_MS 5000
 
-struct redis *jobs_queue_redis(const struct options *options, const char *client_name)
+struct redis *jobs_queue_redis(const struct options *options, const char *client_name,
+                               struct board_slot *slot)
 {
     uint64_t timeout = options->redis.timeout;
 
@@ -15,7 +16,8 @@ struct redis *jobs_queue_redis(const struct options *options, const char *client
                          &(struct connect_redis){ .name = client_name,
                                                   .timeout_ms = timeout < LEAST_TIMEOUT_MS
                                                                     ? LEAST_TIMEOUT_MS
-                                                                    : timeout });
+                                                                    : timeout,
+                                                  .slot = slot });
 }
 
 /* Jobs do not wait for the cache: it is best effort. */

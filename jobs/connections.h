@@ -12,7 +12,8 @@
 /* The queue's Redis, or the cache's. Without a breaker: a job process has nothing
  * better to do than to wait. The caller owns it; NULL: the URL cannot be used
  * (logged). `client_name` is shown by CLIENT LIST. */
-struct redis *jobs_queue_redis(const struct options *options, const char *client_name);
+struct redis *jobs_queue_redis(const struct options *options, const char *client_name,
+                               struct board_slot *slot);
 struct redis *jobs_cache_redis(const struct options *options, const char *client_name,
                                struct board_slot *slot);
 struct pg *jobs_pg(const struct options *options, int size, int overflow,

@@ -436,7 +436,7 @@ static bool open_services(struct consumer *c)
     struct job_services *services = &c->services;
 
     services->options = options;
-    services->redis = jobs_queue_redis(options, c->worker.name);
+    services->redis = jobs_queue_redis(options, c->worker.name, c->context->slot);
     services->cache_redis =
         jobs_cache_redis(options, "forkmark-consumer", c->context->slot);
     if (!services->redis || !services->cache_redis)

@@ -72,7 +72,8 @@ static void wait_ended(void *arg, enum task_outcome outcome)
 static void start_wait(struct queue_wait *wait)
 {
     if (!wait->redis)
-        wait->redis = jobs_queue_redis(wait->consumer->context->options, "forkmark-wait");
+        wait->redis =
+            jobs_queue_redis(wait->consumer->context->options, "forkmark-wait", NULL);
     if (!wait->redis || wait->task)
         return;
     wait->task = task_spawn(&(struct task_spec){

@@ -390,7 +390,7 @@ int scheduler_run(const struct role_context *context)
     json_init();
     payload_configure(context->options->jobs.serializer,
                       context->options->jobs.payload_limit);
-    s->redis = jobs_queue_redis(context->options, "forkmark-scheduler");
+    s->redis = jobs_queue_redis(context->options, "forkmark-scheduler", context->slot);
     s->cache_redis =
         jobs_cache_redis(context->options, "forkmark-scheduler", context->slot);
     s->pg = jobs_pg(context->options, PG_CONNECTIONS, PG_OVERFLOW, "forkmark scheduler",

@@ -67,8 +67,8 @@ static void add_table(const cJSON *status, struct buf *out)
     if (*status_word(reload, "stage"))
         buf_addf(out, "reload: %s", status_word(reload, "stage"));
     buf_addc(out, '\n');
-    status_add_cache(status, out);
     status_add_databases(status, "", out);
+    status_add_redis(status, "", out);
     buf_addf(out, "\n%-22s %7s %-8s %7s %7s %5s %8s %9s %s\n", "PROCESS", "PID", "STATE",
              "AGE s", "MB", "BUSY%", "PER s", "CONN/JOBS", "NOW");
     cJSON_ArrayForEach(pool, cJSON_GetObjectItemCaseSensitive(status, "pools"))

@@ -215,16 +215,17 @@ static void add_databases(cJSON *status, struct master *m)
     }
 }
 
-static void add_cache_nodes(cJSON *status, struct master *m)
+static void add_redis(cJSON *status, struct master *m)
 {
-    struct board_node_sum sums[BOARD_CACHE_NODES];
-    size_t count = board_sum_nodes(m->board, sums, BOARD_CACHE_NODES);
-    cJSON *list = cJSON_AddArrayToObject(status, "cache_nodes");
+    struct board_redis_sum sums[BOARD_REDIS];
+    size_t count = board_sum_redis(m->board, sums, BOARD_REDIS);
+    cJSON *list = cJSON_AddArrayToObject(status, "redis");
 
     for (size_t i = 0; i < count; i++) {
         cJSON *row = cJSON_CreateObject();
 
         cJSON_AddStringToObject(row, "name", sums[i].name);
+        cJSON_AddStringToObject(row, "use", board_redis_use_name(sums[i].uses));
         cJSON_AddStringToObject(row, "role", sums[i].is_replica ? "replica" : "primary");
         cJSON_AddNumberToObject(row, "up", sums[i].up);
         cJSON_AddNumberToObject(row, "away", sums[i].away);
@@ -299,7 +300,7 @@ cJSON *status_json(struct master *m)
     add_upgrade(status, m);
     add_services(status, m);
     add_databases(status, m);
-    add_cache_nodes(status, m);
+    add_redis(status, m);
     cJSON *pools = cJSON_AddArrayToObject(status, "pools");
     for (size_t i = 0; i < m->pool_count; i++)
         if (!m->pools[i].is_removed || pool_running(m, &m->pools[i]) > 0)

@@ -16,9 +16,10 @@ cJSON *status_json(struct master *m);
 void status_text_tree(const cJSON *status, struct buf *out);
 /* A line for each server of PostgreSQL, `before` at its front. */
 void status_add_databases(const cJSON *status, const char *before, struct buf *out);
-/* "cache: cluster of 3 primaries and 3 replicas; away: 127.0.0.1:7001 (for 4 processes)";
- * nothing without a cluster. */
-void status_add_cache(const cJSON *status, struct buf *out);
+/* A line for each Redis, "redis (queue) 127.0.0.1:6379: up"; a cluster has one for all
+ * its nodes: "cache: cluster of 3 primaries and 3 replicas; away: 127.0.0.1:7001 (for 4
+ * processes)". */
+void status_add_redis(const cJSON *status, const char *before, struct buf *out);
 
 /* A member of the answer; 0 and "" where it is not there. */
 double status_number(const cJSON *object, const char *name);

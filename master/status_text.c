@@ -153,30 +153,63 @@ void status_add_databases(const cJSON *status, const char *before, struct buf *o
     }
 }
 
-void status_add_cache(const cJSON *status, struct buf *out)
+static bool is_of_cluster(const cJSON *row)
 {
-    const cJSON *nodes = cJSON_GetObjectItemCaseSensitive(status, "cache_nodes");
+    return strcmp(status_word(row, "use"), "cache cluster") == 0;
+}
+
+static void add_redis(const cJSON *row, struct buf *out)
+{
+    double up = status_number(row, "up"), away = status_number(row, "away");
+
+    buf_addf(out, "redis (%s) %s: %s", status_word(row, "use"), status_word(row, "name"),
+             away > 0 ? "away"
+             : up > 0 ? "up"
+                      : "not needed yet");
+    if (away > 0 && up > 0)
+        buf_addf(out, " for %.0f of %.0f processes", away, away + up);
+    buf_addc(out, '\n');
+}
+
+/* One line for all nodes: only those that are away have something to say. */
+static void add_cluster(const cJSON *servers, struct buf *out)
+{
     int primaries = 0, replicas = 0, away = 0;
     const cJSON *row;
 
-    if (cJSON_GetArraySize(nodes) == 0)
-        return;
-    cJSON_ArrayForEach(row, nodes)
+    cJSON_ArrayForEach(row, servers)
     {
         bool is_replica = strcmp(status_word(row, "role"), "replica") == 0;
 
-        primaries += !is_replica;
-        replicas += is_replica;
+        primaries += is_of_cluster(row) && !is_replica;
+        replicas += is_of_cluster(row) && is_replica;
     }
+    if (primaries + replicas == 0)
+        return;
     buf_addf(out, "cache: cluster of %d primaries and %d replicas", primaries, replicas);
-    cJSON_ArrayForEach(row, nodes)
+    cJSON_ArrayForEach(row, servers)
     {
-        if (status_number(row, "away") > 0)
+        if (is_of_cluster(row) && status_number(row, "away") > 0)
             buf_addf(out, "%s %s (for %.0f processes)",
                      away++ ? "," : "; away:", status_word(row, "name"),
                      status_number(row, "away"));
     }
     buf_addc(out, '\n');
+}
+
+void status_add_redis(const cJSON *status, const char *before, struct buf *out)
+{
+    const cJSON *servers = cJSON_GetObjectItemCaseSensitive(status, "redis");
+    const cJSON *row;
+
+    cJSON_ArrayForEach(row, servers)
+    {
+        if (is_of_cluster(row))
+            continue;
+        buf_adds(out, before);
+        add_redis(row, out);
+    }
+    add_cluster(servers, out);
 }
 
 void status_text_tree(const cJSON *status, struct buf *out)
@@ -196,13 +229,13 @@ void status_text_tree(const cJSON *status, struct buf *out)
                  status_word(status, "log_level"));
     add_reload_text(cJSON_GetObjectItemCaseSensitive(status, "reload"), out);
     add_upgrade_text(cJSON_GetObjectItemCaseSensitive(status, "upgrade"), out);
-    status_add_cache(status, out);
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(status, "services"))
     {
         buf_addf(out, "├─ %-24s pid %-7.0f %s\n", status_word(row, "name"),
                  status_number(row, "pid"), status_word(row, "state"));
     }
     status_add_databases(status, "├─ ", out);
+    status_add_redis(status, "├─ ", out);
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(status, "pools"))
     {
         add_pool(row, !row->next, out);

@@ -10,7 +10,7 @@
 #include "common/buf.h"
 #include <stdint.h>
 
-#define EXPOSITION_LABELS 3
+#define EXPOSITION_LABELS 4
 
 struct exposition {
     struct buf *out;

@@ -87,6 +87,7 @@ def test_status_says_of_each_process_what_it_is_at(make_stack):
     text = stack.ctl("status").stdout
     assert re.search(r"├─ worker \d +pid \d+ +ready +\d+s +\d+\.\d MB +busy +\d+ % +\d+\.\d/s", text), text
     assert "/test/wait [slow-one] for " in text and text.count("└─") >= 3
+    assert re.search(r"├─ redis \(queue and cache\) /\S+: up\n", text), text
     assert request.wait().status_code == 200
 
 
@@ -125,7 +126,7 @@ def test_watch_as_json_is_one_line_each_time(stack):
 
 def test_watch_on_a_terminal_is_drawn_anew_and_cut_to_its_size(stack):
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 40, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 7, 40, 0, 0))
     # A session of its own with this terminal: Ctrl-C is a byte written to it.
     watching = subprocess.Popen(
         [BINARY, "ctl", "--config", stack.config, "status", "--watch", "0.2"], stdin=theirs,
@@ -143,7 +144,7 @@ def test_watch_on_a_terminal_is_drawn_anew_and_cut_to_its_size(stack):
     assert seen.startswith("\x1b[2J\x1b[H") and "PROCESS" in seen
     for screen in seen.split("\x1b[H")[1:4]:
         lines = screen.split("\x1b[J")[0].split("\r\n")
-        assert len(lines) <= 6 and all(len(line.replace("\x1b[K", "")) <= 40 for line in lines), lines
+        assert len(lines) <= 7 and all(len(line.replace("\x1b[K", "")) <= 40 for line in lines), lines
 
 
 def test_watch_goes_on_over_a_restart_and_needs_a_server_at_first(stack):

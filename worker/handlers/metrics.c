@@ -378,21 +378,22 @@ static void add_servers(struct page *page)
     }
 }
 
-/* ---- the cache's nodes ---- */
+/* ---- the Redis servers ---- */
 
 /* "idle": known, and not needed yet by that many processes. */
-static void add_cache_nodes(struct page *page)
+static void add_redis(struct page *page)
 {
-    struct board_node_sum *sums =
-        arena_array(page->req->arena, BOARD_CACHE_NODES, sizeof(*sums));
-    size_t count = board_sum_nodes(page->board, sums, BOARD_CACHE_NODES);
+    struct board_redis_sum *sums =
+        arena_array(page->req->arena, BOARD_REDIS, sizeof(*sums));
+    size_t count = board_sum_redis(page->board, sums, BOARD_REDIS);
 
     if (count == 0)
         return;
-    exposition_begin(&page->text, "cache_node_processes", METRIC_GAUGE,
-                     "Processes that see this node of the cache's cluster so.");
+    exposition_begin(&page->text, "redis_server_processes", METRIC_GAUGE,
+                     "Processes that see this Redis server so.");
     for (size_t i = 0; i < count; i++) {
         const char *role = sums[i].is_replica ? "replica" : "primary";
+        const char *use = board_redis_use_name(sums[i].uses);
         const struct {
             const char *name;
             uint32_t count;
@@ -402,8 +403,8 @@ static void add_cache_nodes(struct page *page)
 
         for (size_t k = 0; k < sizeof(states) / sizeof(states[0]); k++)
             exposition_int(&page->text,
-                           LABELS({ "node", sums[i].name }, { "role", role },
-                                  { "state", states[k].name }),
+                           LABELS({ "server", sums[i].name }, { "use", use },
+                                  { "role", role }, { "state", states[k].name }),
                            states[k].count);
     }
 }
@@ -686,7 +687,7 @@ enum http_status metrics_show(struct request *req)
     add_sum_now(page, "database_connections_in_use", "Connections of the pools in use.",
                 read_database);
     add_servers(page);
-    add_cache_nodes(page);
+    add_redis(page);
     add_totals(page);
     add_classes(page);
     add_busy_totals(page);

@@ -46,7 +46,7 @@ def node_states(stack):
     found = {}
     text = stack.client().get("/metrics").text
     for place, state, count in re.findall(
-            r'^\w*cache_node_processes\{node="([^"]+)",role="\w+",state="(\w+)"\} (\d+)$', text, re.MULTILINE):
+            r'^\w*redis_server_processes\{server="([^"]+)",use="cache cluster",role="\w+",state="(\w+)"\} (\d+)$', text, re.MULTILINE):
         found.setdefault(place, {})[state] = int(count)
     return found
 

@@ -1,5 +1,6 @@
 """The queue behind sentinels: the master goes, and everything follows the next one."""
 
+import json
 import subprocess
 
 import pytest
@@ -31,6 +32,13 @@ def check(stack, *sets):
                           capture_output=True, text=True, timeout=60, check=False)
 
 
+def shown(stack):
+    """{place: processes that see it up} of the queue's Redis, as `ctl status` shows it."""
+    rows = json.loads(stack.ctl("status", "--json").stdout)["redis"]
+    assert {row["use"] for row in rows} <= {"queue and cache"}, rows
+    return {row["name"]: row["up"] for row in rows}
+
+
 def test_every_saved_bookmark_is_processed(make_stack, pages, redis_server):
     stack = make_stack(workers=2, consumers=2, jobs="outbox_age = 2; test_functions = true;")
     assert (check(stack).stdout, check(stack).stderr) == ("ok\n", "")
@@ -39,8 +47,9 @@ def test_every_saved_bookmark_is_processed(make_stack, pages, redis_server):
     stream = Stream(stack.client().log_in(next(iter(stack.clients)).user["username"]))
     try:
         wait_until(lambda: len(savers.saved) > 20, 20, "bookmarks are saved")
+        assert shown(stack) == {f"127.0.0.1:{redis_server.master().port}": len(processes)}
         old = redis_server.kill_master()
-        redis_server.wait_for_another(old)
+        new = redis_server.wait_for_another(old)
         after = len(savers.saved)
         wait_until(lambda: len(savers.saved) > after + 20, 20, "bookmarks are saved after it")
     finally:
@@ -51,6 +60,7 @@ def test_every_saved_bookmark_is_processed(make_stack, pages, redis_server):
     assert savers.told_twice() == []
     assert stack.sql("SELECT count(*) FROM outbox") == [(0,)]
     assert stack.children() == processes, "nothing was restarted"
+    wait_until(lambda: shown(stack) == {f"127.0.0.1:{new.port}": len(processes)}, 10, lambda: shown(stack))
 
     # Streams, consumers and Python's tools are where the master is.
     client = stack.clients[0]

@@ -429,12 +429,12 @@ static void a_slot_that_stays_half_way_delays_nobody_for_long(void **state)
 
 /* ---- a node that is lost ---- */
 
-static const struct board_cache_node *shown(const char *name)
+static const struct board_redis *shown(const char *name)
 {
-    for (int i = 0; i < BOARD_CACHE_NODES; i++) {
-        if (strcmp(slot->cache_nodes[i].name, name) == 0 &&
-            atomic_load(&slot->cache_nodes[i].state) != BOARD_NODE_NONE)
-            return &slot->cache_nodes[i];
+    for (int i = 0; i < BOARD_REDIS; i++) {
+        if (strcmp(slot->redis[i].name, name) == 0 &&
+            atomic_load(&slot->redis[i].state) != BOARD_REDIS_NONE)
+            return &slot->redis[i];
     }
     fail_msg("%s is not shown", name);
     return NULL;
@@ -447,7 +447,7 @@ static void lose_a_node(void *arg)
     (void)arg;
     assert_int_equal(redis_call_argv(redis, NULL, 2, here, NULL), 0);
     assert_int_equal(redis_call_argv(redis, NULL, 2, there, NULL), 0);
-    assert_int_equal(shown(seeds[1])->state, BOARD_NODE_UP);
+    assert_int_equal(shown(seeds[1])->state, BOARD_REDIS_UP);
     redis_server_stop(&servers[1]);
     uint64_t start = clock_ms();
     int failed = 0;
@@ -457,15 +457,15 @@ static void lose_a_node(void *arg)
     }
     assert_true(failed >= 49); /* the first may not have known */
     assert_true(clock_ms() - start < 2000);
-    assert_int_equal(shown(seeds[1])->state, BOARD_NODE_AWAY);
-    assert_int_equal(shown(seeds[0])->state, BOARD_NODE_UP);
+    assert_int_equal(shown(seeds[1])->state, BOARD_REDIS_AWAY);
+    assert_int_equal(shown(seeds[0])->state, BOARD_REDIS_UP);
     assert_true(redis_is_up(redis));
 
     start_node(1); /* its nodes.conf knows its slots */
     while (redis_call_argv(redis, NULL, 2, there, NULL) < 0 && clock_ms() < start + 15000)
         task_sleep(20);
     assert_int_equal(redis_call_argv(redis, NULL, 2, there, NULL), 0);
-    assert_int_equal(shown(seeds[1])->state, BOARD_NODE_UP);
+    assert_int_equal(shown(seeds[1])->state, BOARD_REDIS_UP);
     wait_for_node(1);
 }
 
