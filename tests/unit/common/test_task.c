@@ -69,6 +69,33 @@ static void ready_tasks_take_turns(void **state)
     assert_string_equal(story, "abab");
 }
 
+/* A bar at the end of each turn, once what was asked in it is sent. */
+static void end_turn(uv_prepare_t *prepare)
+{
+    tell("|");
+    if (strlen(story) > 40)
+        uv_close((uv_handle_t *)prepare, NULL);
+}
+
+static void say(void *arg)
+{
+    tell(arg);
+}
+
+/* Redis and PostgreSQL get their first questions while others are still to be asked. */
+static void a_turn_is_sixteen_tasks(void **state)
+{
+    uv_prepare_t prepare;
+
+    (void)state;
+    uv_prepare_init(task_loop(), &prepare);
+    uv_prepare_start(&prepare, end_turn);
+    for (int i = 0; i < 40; i++)
+        task_spawn(&(struct task_spec){ .name = "s", .run = say, .arg = "s" });
+    task_run_loop();
+    assert_string_equal(story, "ssssssssssssssss|ssssssssssssssss|ssssssss|");
+}
+
 static void sleep_and_tell(void *arg)
 {
     uint64_t before = clock_ms();
@@ -329,6 +356,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(ready_tasks_take_turns),
+        TEST(a_turn_is_sixteen_tasks),
         TEST(a_sleep_lasts),
         TEST(a_wait_times_out_and_returns),
         TEST(a_deadline_ends_the_task_in_its_wait),
