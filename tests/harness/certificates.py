@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 
 
 def openssl(folder, *arguments):
@@ -32,7 +33,7 @@ class Authority:
                 "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.crt")
 
     def sign(self, name, names, days=30):
-        """days < 0: it has expired."""
+        """days 0: it has expired. (OpenSSL 3.5 refuses an end before the start.)"""
         openssl(self.folder, "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
                 "-keyout", f"{name}.key", "-out", f"{name}.csr")
         with open(os.path.join(self.folder, f"{name}.ext"), "w", encoding="utf-8") as file:
@@ -40,6 +41,8 @@ class Authority:
         openssl(self.folder, "x509", "-req", "-in", f"{name}.csr", "-CA", self.path, "-CAkey",
                 f"{self.name}.key", "-CAcreateserial", "-days", str(days), "-extfile", f"{name}.ext",
                 "-out", f"{name}.crt")
+        if days == 0:
+            time.sleep(1.1)
         os.chmod(os.path.join(self.folder, f"{name}.key"), 0o644)
         return Certificate(self.folder, name, self.path)
 

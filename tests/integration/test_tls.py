@@ -11,6 +11,7 @@ import time
 import pytest
 
 from services import wait_until
+from stack import BINARY
 from test_sockets import ALIVE, HEADERS, read_all
 
 
@@ -168,7 +169,7 @@ def test_bad_certificates_fail_the_reload_and_say_where(https, folder):
         answer = stack.ctl_at("reload", "--wait")
         assert answer.returncode == 1 and reason in answer.stderr, (reason, answer)
         assert f"forkmark.conf:{line_of(stack, at)}: " in answer.stderr, answer
-        checked = subprocess.run([os.environ.get("FORKMARK_BIN", "forkmark"), "check", "-c", stack.config],
+        checked = subprocess.run([BINARY, "check", "-c", stack.config],
                                  capture_output=True, text=True, check=False)
         assert checked.returncode == 1 and reason in checked.stderr, checked
         assert served(stack) == "first"

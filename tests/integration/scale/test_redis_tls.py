@@ -60,7 +60,7 @@ def certificates(authority):
     other = Authority(authority.folder, "stranger")
     return {
         "good": authority.sign("good", "DNS:localhost"),
-        "expired": authority.sign("expired", "DNS:localhost", days=-1),
+        "expired": authority.sign("expired", "DNS:localhost", days=0),
         "wrong name": authority.sign("named", "DNS:redis.example.org,IP:10.1.2.3"),
         "self-signed": authority.self_signed("alone", "DNS:localhost"),
         "unknown authority": other.sign("foreign", "DNS:localhost"),
