@@ -230,7 +230,7 @@ def main():
         for part, of in enumerate(("the worker's", "PostgreSQL's", "Redis'")):
             ours, theirs = (statistics.median(turn[part] for turn in work[name][label])
                             for name in ("forkmark", "peer"))
-            if theirs >= 1:  # liveness asks neither of them
+            if min(ours, theirs) >= 1:  # liveness asks neither of them
                 print(f"{label:34}{ours:12.1f}{theirs:12.1f}{theirs / ours:8.1f}x   us of {of} CPU a request")
     ours = statistics.median(results["forkmark"][label_list])
     print(f"{'pgbench, the list statement':34}{ceiling:12.0f}{'':12}{ours / ceiling:8.2f}    forkmark's share")
