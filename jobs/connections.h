@@ -11,7 +11,8 @@
 
 /* The queue's Redis, or the cache's. Without a breaker: a job process has nothing
  * better to do than to wait. The caller owns it; NULL: the URL cannot be used
- * (logged). `client_name` is shown by CLIENT LIST. */
+ * (logged). `client_name` is shown by CLIENT LIST; `slot` shows the server to operators
+ * (NULL: nothing does). */
 struct redis *jobs_queue_redis(const struct options *options, const char *client_name,
                                struct board_slot *slot);
 struct redis *jobs_cache_redis(const struct options *options, const char *client_name,

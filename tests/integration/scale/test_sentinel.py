@@ -47,7 +47,8 @@ def test_every_saved_bookmark_is_processed(make_stack, pages, redis_server):
     stream = Stream(stack.client().log_in(next(iter(stack.clients)).user["username"]))
     try:
         wait_until(lambda: len(savers.saved) > 20, 20, "bookmarks are saved")
-        assert shown(stack) == {f"127.0.0.1:{redis_server.master().port}": len(processes)}
+        now = {f"127.0.0.1:{redis_server.master().port}": len(processes)}
+        wait_until(lambda: shown(stack) == now, 10, lambda: shown(stack))
         old = redis_server.kill_master()
         new = redis_server.wait_for_another(old)
         after = len(savers.saved)
