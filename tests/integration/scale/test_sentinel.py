@@ -43,14 +43,18 @@ def test_every_saved_bookmark_is_processed(make_stack, pages, redis_server):
     stack = make_stack(workers=2, consumers=2, jobs="outbox_age = 2; test_functions = true;")
     assert (check(stack).stdout, check(stack).stderr) == ("ok\n", "")
     processes = stack.children()
+
+    def all_at_the_master():
+        """Where it is now: on a stalled machine the sentinels may elect a second time."""
+        return shown(stack) == {f"127.0.0.1:{redis_server.master().port}": len(processes)}
+
     savers = Savers(stack, pages, count=3, pause=0.3)
     stream = Stream(stack.client().log_in(next(iter(stack.clients)).user["username"]))
     try:
         wait_until(lambda: len(savers.saved) > 20, 20, "bookmarks are saved")
-        now = {f"127.0.0.1:{redis_server.master().port}": len(processes)}
-        wait_until(lambda: shown(stack) == now, 10, lambda: shown(stack))
+        wait_until(all_at_the_master, 10, lambda: shown(stack))
         old = redis_server.kill_master()
-        new = redis_server.wait_for_another(old)
+        redis_server.wait_for_another(old)
         after = len(savers.saved)
         wait_until(lambda: len(savers.saved) > after + 20, 20, "bookmarks are saved after it")
     finally:
@@ -61,7 +65,7 @@ def test_every_saved_bookmark_is_processed(make_stack, pages, redis_server):
     assert savers.told_twice() == []
     assert stack.sql("SELECT count(*) FROM outbox") == [(0,)]
     assert stack.children() == processes, "nothing was restarted"
-    wait_until(lambda: shown(stack) == {f"127.0.0.1:{new.port}": len(processes)}, 10, lambda: shown(stack))
+    wait_until(all_at_the_master, 10, lambda: (shown(stack), redis_server.master().port))
 
     # Streams, consumers and Python's tools are where the master is.
     client = stack.clients[0]
