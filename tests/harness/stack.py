@@ -193,6 +193,19 @@ class Stack:
         return subprocess.run([BINARY, "ctl", "--socket", f"{self.folder}/control", *arguments],
                               capture_output=True, text=True, timeout=120, check=False)
 
+    def ready_children(self, kind):
+        """Their pids, by the master's own books."""
+        answer = self.ctl_at("status", "--json")
+        pools = json.loads(answer.stdout)["pools"] if answer.returncode == 0 else []
+        return {child["pid"] for pool in pools for child in pool["children"]
+                if child["state"] == "ready" and child["name"].startswith(kind)}
+
+    def restart_scheduler(self, number=signal.SIGTERM):
+        """One that ended before it was ready would come back later and later."""
+        [old] = wait_until(lambda: self.ready_children("scheduler"), 15, "there is a scheduler")
+        os.kill(old, number)
+        wait_until(lambda: self.ready_children("scheduler") - {old}, 15, "there is a new scheduler")
+
     def sql(self, statement, *arguments):
         with closing(self.postgres.connect(self.database)) as connection:
             with connection.cursor() as cursor:

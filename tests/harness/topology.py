@@ -141,8 +141,9 @@ class Topology:
         name = f"replica{number}"
         environment = {"PATH": f"{self.pg_bin}:{os.environ['PATH']}", "PRIMARY": self.at(21),
                        "PGPASSWORD": PASSWORD, "PGDATA": self.own_folder(name, "postgres"), "LC_ALL": "C.UTF-8"}
+        # A copy: whoever owns no files here may not read the checkout.
         self.add(name, 21 + number, 5432, unprivileged(
-            ["sh", f"{ROOT}/{SCALE}/replica.sh", *self.pg_options, "-k", "",
+            ["sh", self.file("replica.sh"), *self.pg_options, "-k", "",
              "-c", f"listen_addresses={self.at(21 + number)}"]), cwd="/", env=environment).start()
 
     def start_pgbouncer(self):
@@ -293,12 +294,17 @@ class Topology:
         self.nginx = Nginx(os.path.join(self.folder, "nginx"), [f"{self.at(10 + n)}:7860" for n in (1, 2)]).start()
         return self
 
+    def replica_answers(self, number):
+        member = self[f"replica{number}"]
+        assert member.is_running(), member.log_text()[-5000:]
+        return self.try_connect(member.address, "forkmark")
+
     def start_database(self):
         self.start_primary()
         for n in (1, 2):
             self.start_replica(n)
         for n in (1, 2):
-            wait_until(lambda n=n: self.try_connect(self.at(21 + n), "forkmark"), 60, f"replica{n} answers")
+            wait_until(lambda n=n: self.replica_answers(n), 60, f"replica{n} answers")
         self.start_pgbouncer()
         wait_until(self["pgbouncer"].listens, 20, "PgBouncer answers")
 

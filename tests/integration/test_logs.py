@@ -259,10 +259,14 @@ class Journal:
     """A real systemd-journald with /run to itself, in a mount namespace."""
 
     def __init__(self, folder):
-        script = ("mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal /run/log/journal && "
+        # It asks for a control group, which a bare tree has not mounted.
+        script = ("{ [ -d /sys/fs/cgroup ] || mount -t sysfs sysfs /sys; } && "
+                  "{ [ -n \"$(ls /sys/fs/cgroup)\" ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup; } && "
+                  "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal /run/log/journal && "
                   "exec /lib/systemd/systemd-journald")
         self.process = Process(["unshare", "--mount", "sh", "-c", script], os.path.join(folder, "journald.log"))
-        self.enter = ["nsenter", "--mount", f"--target={self.process.pid}"]
+        # In a chroot, too: else its root would be the namespace's.
+        self.enter = ["nsenter", "--mount", "--root", f"--target={self.process.pid}"]
         wait_until(self.answers, 10, "journald listens")
 
     def answers(self):

@@ -48,13 +48,6 @@ def let_go_back(connection, name, seconds):
     connection.hset("fm:cron:" + name, "last_due", int(time.time()) - seconds)
 
 
-def restart_scheduler(stack, number=signal.SIGTERM):
-    [old] = stack.children("scheduler")
-    os.kill(old, number)
-    wait_until(lambda: stack.children("scheduler") and old not in stack.children("scheduler"), 15,
-               "there is a new scheduler")
-
-
 def test_servers_that_try_at_once_serve_a_time_once(make_stack):
     first = make_stack(jobs=JOBS + MINUTELY, consumers=1, workers=1)
     second = make_stack(jobs=JOBS + MINUTELY, consumers=1, workers=1)
@@ -106,7 +99,7 @@ def test_a_missed_time_is_made_up_for_once_or_passed_over(make_stack):
     for name in ("late", "hourly", "never"):
         knows(stack, name)
         let_go_back(connection, name, 3 * 3600)
-    restart_scheduler(stack)
+    stack.restart_scheduler()
     # Three hours of minutes and three hours: one job each, for the latest.
     wait_until(lambda: cron_jobs(connection, "late"), 15, "it is made up for")
     wait_until(lambda: connection.hget("fm:cron:hourly", "last_job"), 15, "it is made up for")
@@ -120,7 +113,7 @@ def test_a_missed_time_is_made_up_for_once_or_passed_over(make_stack):
     # Served: the next scheduler does it no second time, though nothing of the job is left.
     wait_until(lambda: not cron_jobs(connection, "hourly"), 15, "its job ran and is gone")
     before = stack.log_text().count("cron hourly: job")
-    restart_scheduler(stack, signal.SIGKILL)
+    stack.restart_scheduler(signal.SIGKILL)
     time.sleep(2)
     assert stack.log_text().count("cron hourly: job") == before == 1
     assert len(cron_jobs(connection, "late")) <= 2  # a new minute may have come
@@ -138,7 +131,7 @@ def test_what_an_entry_leaves_open_is_its_functions(make_stack):
     for name in ("open", "own", "never", "sooner", "python"):
         knows(stack, name)
         let_go_back(stack.redis, name, 120)
-    restart_scheduler(stack)
+    stack.restart_scheduler()
     expected = {"open": (44, 3, [3600, 7200]), "own": (55, 1, None), "never": (44, None, None),
                 "sooner": (44, 3, [7]), "python": (180, None, None)}
     for name, fields in expected.items():
@@ -170,7 +163,7 @@ def test_a_queue_that_is_no_list_holds_up_no_other(make_stack):
     for name in ("a", "b"):
         knows(stack, name)
         let_go_back(connection, name, 120)
-    restart_scheduler(stack)
+    stack.restart_scheduler()
     wait_until(lambda: cron_jobs(connection, "b"), 15, "b is served")
     assert cron_jobs(connection, "a") == []
     # Once it can be served, it is.

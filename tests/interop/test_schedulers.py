@@ -43,13 +43,6 @@ def leads(stack, queue="default"):
     return pid is not None and int(pid) in stack.children("scheduler")
 
 
-def restart_scheduler(stack, number=signal.SIGTERM):
-    [old] = stack.children("scheduler")
-    os.kill(old, number)
-    wait_until(lambda: stack.children("scheduler") and old not in stack.children("scheduler"), 15,
-               "there is a new scheduler")
-
-
 def test_one_leads_and_is_replaced_when_it_dies(make_stack):
     first = make_stack(jobs=JOBS, consumers=1, workers=1)
     connection = first.redis
@@ -74,7 +67,7 @@ def test_one_leads_and_is_replaced_when_it_dies(make_stack):
     becomes(connection, job.id, "finished")
     # Its scheduler alone: killed, then told to go.
     for number in (signal.SIGKILL, signal.SIGTERM):
-        restart_scheduler(second, number)
+        second.restart_scheduler(number)
         wait_until(lambda: leads(second), 10, "the new one leads")
     last = holder(connection).decode()
     second.stop()
@@ -108,7 +101,7 @@ def test_locks_of_others_are_left_alone(make_stack):
         "data": zlib.compress(pickle.dumps((ECHO, None, (1,), {}))), "status": "started", "origin": "high",
         "created_at": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")})
     connection.zadd("rq:wip:high", {lost: int(time.time()) - 5})
-    restart_scheduler(stack)
+    stack.restart_scheduler()
     becomes(connection, lost, "failed")
     # Given up by RQ, the queue is ours.
     connection.delete("rq:scheduler-lock:high")
@@ -238,6 +231,6 @@ def test_an_entry_of_this_host_whose_record_is_gone_is_redelivered_at_its_deadli
         connection.hset(f"rq:execution:{job.id}:{execution}", mapping={"id": execution, "fm_home": home})
         connection.zadd("rq:executions:" + job.id, {execution: int(time.time()) + 60})
         connection.zadd("rq:wip:default", {job.id: int(time.time()) - 1})
-        restart_scheduler(stack)
+        stack.restart_scheduler()
         becomes(connection, job.id, expected)
         stack.stop()
