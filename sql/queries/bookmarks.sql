@@ -170,7 +170,9 @@ FROM (
     UNION ALL
     (SELECT id, 1 AS rank
      FROM saved_content
-     WHERE user_id = $1 AND lower(url) IN (lower($3), lower($3) || '/')
+     WHERE user_id = $1
+       AND left(lower(url), 512) IN (left(lower($3), 512), left(lower($3) || '/', 512))
+       AND lower(url) IN (lower($3), lower($3) || '/')
      ORDER BY saved_at DESC, id DESC
      LIMIT 1)
 ) found

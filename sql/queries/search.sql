@@ -7,7 +7,9 @@
 -- params: int user_id, text words, text pattern, int limit
 -- tenant: user_id
 WITH query AS (
-    SELECT websearch_to_tsquery('pg_catalog.english', $2) AS words
+    -- The two letters: 0006_long_words.sql.
+    SELECT websearch_to_tsquery('pg_catalog.english',
+                                translate($2, 'ȺȾ', 'ⱥⱦ')) AS words
 ), ranked AS (
     SELECT s.id, ts_rank(s.search_vector, query.words) AS rank
     FROM saved_content s CROSS JOIN query

@@ -1,5 +1,8 @@
 """Search by text: ranked matches first, then what merely contains the words."""
 
+import random
+import urllib.parse
+
 import pytest
 
 BASE = "http://127.0.0.1:9"
@@ -81,3 +84,24 @@ def test_other_users_bookmarks_are_not_found(stack, client):
     stack.client().sign_up().save(f"{BASE}/theirs", title="needle")
     assert names(client, "needle") == []
     assert stack.client().get("/api/search/text", params={"q": "needle"}).status_code == 401
+
+
+def test_words_that_grow_when_made_small(stack, client):
+    """Ⱥ and Ⱦ take a byte more in small letters: such a word ended PostgreSQL's process."""
+    started = stack.sql("SELECT pg_postmaster_start_time(), pg_stat_get_db_sessions_fatal(oid)"
+                        " FROM pg_database WHERE datname = current_database()")
+    word = "".join(random.Random(3).choice("ȺȾ") for _ in range(1000))
+    number = client.save(f"{BASE}/{word}", title=word[:200], tags=[word], description=word + " marmot")
+    set_text(stack, number, word * 100 + " wombat")
+    assert names(client, "marmot") == names(client, "wombat") == [word]
+    assert names(client, word[:200]) == [word]
+    search(client, word)
+    [(length,)] = stack.sql("SELECT max(octet_length(word)) FROM saved_content,"
+                            " unnest(tsvector_to_array(search_vector)) word WHERE id = %s", number)
+    assert length < 2047
+    short = client.save(f"{BASE}/{word[:600]}")
+    answer = client.delete("/api/bookmarks/url/" + urllib.parse.quote(f"{BASE}/{word[:600].lower()}", safe=""))
+    assert answer.status_code == 200, answer.text
+    assert stack.sql("SELECT id FROM saved_content WHERE id IN (%s, %s)", number, short) == [(number,)]
+    assert stack.sql("SELECT pg_postmaster_start_time(), pg_stat_get_db_sessions_fatal(oid)"
+                     " FROM pg_database WHERE datname = current_database()") == started
