@@ -10,6 +10,7 @@
 #include "common/task.h"
 #include "common/utf8.h"
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -175,36 +176,69 @@ int json_check(const char *text, size_t length, int max_depth, int max_values)
     return check.depth == 0 && check.values > 0 ? 0 : -EINVAL;
 }
 
-/*
- * cJSON ends a text at an escaped NUL and PostgreSQL stores none, so those escapes
- * are dropped (contract 2.2) instead of the rest of the text. Inside a string a
- * backslash always starts an escape of at least two characters, and outside of one
- * there is none, so no state is needed.
- */
-static const char *without_nul_escapes(const char *text, size_t *length)
-{
-    static const char nul[] = "\\u0000";
+/* ---- escapes that are no text ------------------------------------------------- */
 
-    if (!memmem(text, *length, nul, 6))
+/* The UTF-16 unit of an escape that stands here; -1: none does. */
+static int escaped_unit(const char *at, size_t left)
+{
+    int unit = 0;
+
+    if (left < 6 || at[0] != '\\' || at[1] != 'u')
+        return -1;
+    for (int i = 2; i < 6; i++) {
+        if (!isxdigit((unsigned char)at[i]))
+            return -1; /* the parser will say so */
+        unit = unit * 16 + (at[i] <= '9' ? at[i] - '0' : (at[i] | 0x20) - 'a' + 10);
+    }
+    return unit;
+}
+
+static bool is_leading(int unit)
+{
+    return unit >= 0xD800 && unit < 0xDC00;
+}
+
+static bool is_trailing(int unit)
+{
+    return unit >= 0xDC00 && unit < 0xE000;
+}
+
+/*
+ * cJSON ends a text at an escaped NUL and PostgreSQL stores none, so those escapes are
+ * dropped (contract 2.2) instead of the rest of the text. Half a pair of surrogates is
+ * what JSON.stringify() makes of a text that was cut inside an emoji; it becomes U+FFFD,
+ * as TextDecoder and TextEncoder have it. Inside a string a backslash always starts an
+ * escape of at least two characters, and outside of one there is none, so no state is
+ * needed.
+ */
+static const char *without_broken_escapes(const char *text, size_t *length)
+{
+    if (!memmem(text, *length, "\\u", 2))
         return text;
 
     char *kept = arena_alloc(task_arena(), *length + 1);
     size_t n = 0;
     for (size_t i = 0; i < *length;) {
         size_t left = *length - i;
+        int unit = escaped_unit(text + i, left);
+        bool is_pair =
+            is_leading(unit) && is_trailing(escaped_unit(text + i + 6, left - 6));
+        size_t step = is_pair ? 12 : unit >= 0 ? 6 : text[i] == '\\' && left > 1 ? 2 : 1;
 
-        if (left >= 6 && memcmp(text + i, nul, 6) == 0) {
-            i += 6;
-            continue;
+        if (!is_pair && (is_leading(unit) || is_trailing(unit))) {
+            memcpy(kept + n, "\\ufffd", 6);
+            n += 6;
+        } else if (unit != 0) {
+            memcpy(kept + n, text + i, step);
+            n += step;
         }
-        size_t step = text[i] == '\\' && left > 1 ? 2 : 1;
-        memcpy(kept + n, text + i, step);
-        n += step;
         i += step;
     }
     *length = n;
     return kept;
 }
+
+/* ---- parsing ------------------------------------------------------------------ */
 
 cJSON *json_parse(const char *text, size_t length)
 {
@@ -213,7 +247,7 @@ cJSON *json_parse(const char *text, size_t length)
     if (json_check(text, length, JSON_MAX_DEPTH, JSON_MAX_VALUES) < 0 ||
         !utf8_is_valid(text, length))
         return NULL;
-    text = without_nul_escapes(text, &length);
+    text = without_broken_escapes(text, &length);
 
     cJSON *tree = cJSON_ParseWithLengthOpts(text, length, &end, false);
     while (tree && end < text + length)

@@ -30,7 +30,8 @@ void json_init(void);
 int json_check(const char *text, size_t length, int max_depth, int max_values);
 
 /* Checked and parsed; NULL when it is not JSON or past the limits. UTF-8 is
- * checked too: invalid text is NULL. Inside a task. */
+ * checked too: invalid text is NULL. In texts an escaped NUL is dropped, and an escape
+ * that is half a pair of surrogates (RFC 8259, 8.2) becomes U+FFFD. Inside a task. */
 cJSON *json_parse(const char *text, size_t length);
 
 /* Accessors. JSON null counts as absent (contract 1.1, D17). */

@@ -106,7 +106,7 @@ static void parse_rows(void)
         { "[1,]", false },
         { "[1 2]", false },
         { "nul", false },
-        { "\"\\ud83d\"", false }, /* half a character */
+        { "\"\\ud83d\"", true }, /* half a character: U+FFFD */
         { "\"\\x\"", false },
         { "\"\xff\"", false },
         { "\"\xc0\xaf\"", false },         /* overlong */
@@ -217,9 +217,17 @@ static void nul_bodies(void)
     static const struct {
         const char *text, *value;
     } rows[] = {
-        { "{\"a\":\"x\\u0000y\"}", "xy" },      { "{\"a\":\"\\u0000\\u0000\"}", "" },
-        { "{\"a\":\"\\\\u0000\"}", "\\u0000" }, { "{\"a\":\"\\\\\\u0000z\"}", "\\z" },
+        { "{\"a\":\"x\\u0000y\"}", "xy" },
+        { "{\"a\":\"\\u0000\\u0000\"}", "" },
+        { "{\"a\":\"\\\\u0000\"}", "\\u0000" },
+        { "{\"a\":\"\\\\\\u0000z\"}", "\\z" },
         { "{\"a\":\"\\u00000\"}", "0" },
+        /* Halves of a pair, and whole ones. */
+        { "{\"a\":\"cut \\ud83d\"}", "cut \xef\xbf\xbd" },
+        { "{\"a\":\"\\uDE00 cut\"}", "\xef\xbf\xbd cut" },
+        { "{\"a\":\"\\ud83d\\ud83d\\ude00\"}", "\xef\xbf\xbd\xf0\x9f\x98\x80" },
+        { "{\"a\":\"\\ud83d\\u0000\\ude00\"}", "\xef\xbf\xbd\xef\xbf\xbd" },
+        { "{\"a\":\"\\\\ud83d\"}", "\\ud83d" },
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
