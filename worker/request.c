@@ -14,9 +14,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Blanks behind a value are not part of it (RFC 9110, 5.5); libmicrohttpd cuts off only
+ * those before it. */
 const char *request_header(struct request *req, const char *name)
 {
-    return MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, name);
+    const char *value =
+        MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, name);
+    size_t length = value ? strlen(value) : 0;
+
+    while (length > 0 && (value[length - 1] == ' ' || value[length - 1] == '\t'))
+        length--;
+    return value && value[length] ? arena_strndup(req->arena, value, length) : value;
 }
 
 /* name=value pairs between &; the first of a name counts. */

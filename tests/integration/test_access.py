@@ -64,7 +64,7 @@ def test_where_a_token_is_found(stack):
     other = stack.client().sign_up().token
 
     assert ask(stack, bearer(token)).status_code == 200
-    assert ask(stack, {"Authorization": f"bearer  {token}"}).status_code == 200
+    assert ask(stack, {"Authorization": f"bearer  {token} \t"}).status_code == 200
     assert ask(stack, cookie(token)).status_code == 200
     assert ask(stack, cookie(token), method="head").status_code == 200
     # Another scheme is no token at all; a bad Bearer token is one, and the cookie is not tried.

@@ -52,6 +52,14 @@ def test_a_new_bookmark(stack, client):
                          ("bookmark.domain.created", 0, client.user["id"])]
 
 
+def test_a_user_who_was_deleted(stack, client):
+    """The token is good for a while; there is nobody to save for."""
+    client.get("/api/bookmarks")
+    stack.sql("DELETE FROM users WHERE id = %s", client.user["id"])
+    answer = client.post("/api/bookmarks", json={"url": f"{BASE}/a"})
+    assert (answer.status_code, answer.json()) == (404, {"message": "User not found"})
+
+
 def test_the_total_is_what_counting_finds(stack, client):
     """It comes from counters that triggers keep: whoever writes, together or by many rows."""
     def save_and_delete(which):

@@ -1,5 +1,5 @@
 /*
- * account.h - what register, rename and check-username share about names.
+ * account.h - what several handlers say about accounts, and about their names.
  */
 #ifndef FORKMARK_WORKER_HANDLERS_ACCOUNT_H
 #define FORKMARK_WORKER_HANDLERS_ACCOUNT_H
@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #define ACCOUNT_EXISTS "An account already exists with those credentials."
+/* With 404: the token is good, but its user was deleted meanwhile. */
+#define ACCOUNT_GONE "User not found"
 
 struct name_owner {
     int32_t user_id;      /* 0: nobody has it */

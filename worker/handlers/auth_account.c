@@ -16,8 +16,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define NO_USER "User not found"
-
 static enum http_status reply_renamed(struct request *req, const char *username)
 {
     cJSON *answer = cJSON_CreateObject();
@@ -57,7 +55,7 @@ enum http_status auth_update_username(struct request *req)
     if (rc < 0)
         return reply_failure(req, rc);
     if (rows.affected == 0)
-        return reply_message(req, HTTP_NOT_FOUND, NO_USER);
+        return reply_message(req, HTTP_NOT_FOUND, ACCOUNT_GONE);
     return reply_renamed(req, username);
 }
 
@@ -145,7 +143,7 @@ enum http_status auth_set_password(struct request *req)
     if (!read_passwords(req, body, !is_unknown, &form))
         return reply_message(req, HTTP_BAD_REQUEST, form.problem);
     if (rows.count == 0)
-        return reply_message(req, HTTP_NOT_FOUND, NO_USER);
+        return reply_message(req, HTTP_NOT_FOUND, ACCOUNT_GONE);
 
     const char *old_hash = pg_get_text(&rows, 0, 0);
     if (!is_unknown) {

@@ -6,6 +6,7 @@
 #include "common/pg.h"
 #include "queries.h"
 #include "worker/access.h"
+#include "worker/handlers/account.h"
 #include "worker/handlers/cookies.h"
 #include "worker/handlers/handlers.h"
 #include "worker/handlers/rows.h"
@@ -229,7 +230,7 @@ enum http_status auth_verify(struct request *req)
     if (rc < 0)
         return reply_failure(req, rc);
     if (rows.count == 0)
-        return reply_message(req, HTTP_NOT_FOUND, "User not found");
+        return reply_message(req, HTTP_NOT_FOUND, ACCOUNT_GONE);
 
     struct buf body = BUF_IN(req->arena);
     struct json_writer w = { .out = &body };

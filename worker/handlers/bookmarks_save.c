@@ -13,6 +13,7 @@
 #include "jobs/events.h"
 #include "jobs/outbox.h"
 #include "queries.h"
+#include "worker/handlers/account.h"
 #include "worker/handlers/bookmark_event.h"
 #include "worker/handlers/bookmark_form.h"
 #include "worker/handlers/handlers.h"
@@ -215,6 +216,8 @@ static enum http_status save_bookmark(struct request *req, bool always_queued)
         return reply_text(req, HTTP_BAD_REQUEST, form.problem, strlen(form.problem));
 
     int rc = save(req, &form, always_queued, &saved);
+    if (rc == -ENOENT)
+        return reply_message(req, HTTP_NOT_FOUND, ACCOUNT_GONE);
     if (rc < 0)
         return reply_failure(req, rc);
     announce(req, &saved);
