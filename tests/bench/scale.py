@@ -83,9 +83,8 @@ def show(variants):
         print(row)
 
 
-def measure(name, options):
+def measure(name, options, folder):
     half = importlib.import_module(HALVES[name])
-    folder = tempfile.mkdtemp(prefix="fm-scale-")
     os.chmod(folder, 0o755)
     good = True
     with half.running(folder) as variants:
@@ -118,7 +117,8 @@ def main():
     options = options.parse_args()
     results, good = {}, True
     for name in options.halves or HALVES:
-        fine, results[name] = measure(name, options)
+        with tempfile.TemporaryDirectory(prefix="fm-scale-", ignore_cleanup_errors=True) as folder:
+            fine, results[name] = measure(name, options, folder)
         good &= fine
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:

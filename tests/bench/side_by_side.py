@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -216,6 +217,7 @@ def main():
         stack.stop()
         redis.stop()
         postgres.stop(signal.SIGQUIT)
+        shutil.rmtree(folder, ignore_errors=True)
 
     print(f"\n{'':34}{'forkmark':>12}{'peer':>12}{'ratio':>9}   (medians of {options.rounds}, {options.connections} connections)")
     summary = {}

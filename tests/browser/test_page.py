@@ -4,15 +4,14 @@ import os
 import uuid
 
 import pytest
-from browser import Page, open_browser
+from browser import Page, browser
 from pages import article
 
 
 @pytest.fixture
 def page(stack):
-    driver = open_browser()
-    yield Page(driver, stack)
-    driver.quit()
+    with browser() as driver:
+        yield Page(driver, stack)
 
 
 def test_sign_up_save_watch_and_search(page, stack, pages):

@@ -1,5 +1,6 @@
 """Headless Chromium, driven through ChromeDriver."""
 
+import contextlib
 import tempfile
 
 from selenium import webdriver
@@ -11,12 +12,22 @@ from selenium.webdriver.common.keys import Keys
 from services import wait_until
 
 
-def open_browser():
+@contextlib.contextmanager
+def browser():
+    with tempfile.TemporaryDirectory(prefix="fm-chromium-", ignore_cleanup_errors=True) as profile:
+        driver = start(profile)
+        try:
+            yield driver
+        finally:
+            driver.quit()
+
+
+def start(profile):
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                 "--disable-dev-shm-usage", f"--user-data-dir={tempfile.mkdtemp(prefix='fm-chromium-')}"):
+                 "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
