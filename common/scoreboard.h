@@ -129,7 +129,7 @@ enum board_redis_state {
     BOARD_REDIS_NONE, /* nothing stands here */
     BOARD_REDIS_IDLE, /* known, and not needed yet */
     BOARD_REDIS_UP,
-    BOARD_REDIS_AWAY,
+    BOARD_REDIS_AWAY, /* the worst comes last */
 };
 enum board_redis_use {
     BOARD_REDIS_QUEUE = 1,

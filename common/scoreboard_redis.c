@@ -27,22 +27,46 @@ static struct board_redis_sum *sum_for(struct board_redis_sum *sums, size_t *cou
     return sum;
 }
 
-/* Its process may rewrite it meanwhile: the name is a copy with an end of its own. */
-static void add_server(struct board_redis_sum *sums, size_t *count, size_t room,
-                       const struct board_redis *server)
+/* Its process may rewrite it meanwhile: a copy with an end of its own. */
+static void copy_name(const struct board_redis *server, char ret[BOARD_REDIS_NAME])
 {
+    memcpy(ret, server->name, BOARD_REDIS_NAME);
+    ret[BOARD_REDIS_NAME - 1] = '\0';
+}
+
+/* Of a process' several clients of one server, the one that is worst off. */
+static bool speaks_for_its_process(const struct board_slot *slot, size_t place,
+                                   const char *name)
+{
+    int own = atomic_load(&slot->redis[place].state);
+
+    for (size_t i = 0; i < BOARD_REDIS; i++) {
+        int state = atomic_load(&slot->redis[i].state);
+
+        if (state != BOARD_REDIS_NONE && (state > own || (state == own && i < place)) &&
+            strncmp(slot->redis[i].name, name, BOARD_REDIS_NAME) == 0)
+            return false;
+    }
+    return true;
+}
+
+static void add_server(struct board_redis_sum *sums, size_t *count, size_t room,
+                       const struct board_slot *slot, size_t place)
+{
+    const struct board_redis *server = &slot->redis[place];
     int state = atomic_load(&server->state);
     char name[BOARD_REDIS_NAME];
 
     if (state == BOARD_REDIS_NONE)
         return;
-    memcpy(name, server->name, sizeof(name));
-    name[sizeof(name) - 1] = '\0';
+    copy_name(server, name);
     struct board_redis_sum *sum = sum_for(sums, count, room, name);
     if (!sum)
         return;
     sum->is_replica &= atomic_load(&server->is_replica) != 0;
     sum->uses |= atomic_load(&server->uses);
+    if (!speaks_for_its_process(slot, place, name))
+        return;
     sum->up += state == BOARD_REDIS_UP;
     sum->away += state == BOARD_REDIS_AWAY;
     sum->idle += state == BOARD_REDIS_IDLE;
@@ -56,7 +80,7 @@ size_t board_sum_redis(struct scoreboard *board, struct board_redis_sum *ret, si
         const struct board_slot *slot = board_slot(board, i);
 
         for (size_t k = 0; k < BOARD_REDIS && is_alive(slot); k++)
-            add_server(ret, &count, room, &slot->redis[k]);
+            add_server(ret, &count, room, slot, k);
     }
     return count;
 }
