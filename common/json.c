@@ -123,12 +123,51 @@ static int pass_string(struct check *check)
     return -EINVAL;
 }
 
-/* A number or a word; the parser says whether it is a good one. */
+static size_t digits(const char *at)
+{
+    return strspn(at, "0123456789");
+}
+
+/* RFC 8259, 6; cJSON takes what strtod() takes. `text` ends with a NUL. */
+static bool is_number(const char *text)
+{
+    text += *text == '-';
+    size_t whole = digits(text);
+    if (whole == 0 || (*text == '0' && whole > 1))
+        return false;
+    text += whole;
+    if (*text == '.') {
+        if (digits(++text) == 0)
+            return false;
+        text += digits(text);
+    }
+    if (*text == 'e' || *text == 'E') {
+        text++;
+        text += *text == '+' || *text == '-';
+        if (digits(text) == 0)
+            return false;
+        text += digits(text);
+    }
+    return *text == '\0';
+}
+
+/* A number or a word. */
 static int pass_scalar(struct check *check)
 {
+    const char *from = check->at - 1;
+    char text[512]; /* longer numbers are nobody's */
+
     while (check->at < check->end && !is_blank(*check->at) &&
            (*check->at == '\0' || !strchr("{}[],:\"", *check->at)))
         check->at++;
+    size_t length = (size_t)(check->at - from);
+    if (length >= sizeof(text) || memchr(from, '\0', length))
+        return -EINVAL;
+    memcpy(text, from, length);
+    text[length] = '\0';
+    if (!is_number(text) && strcmp(text, "true") != 0 && strcmp(text, "false") != 0 &&
+        strcmp(text, "null") != 0)
+        return -EINVAL;
     return count_value(check);
 }
 

@@ -25,7 +25,8 @@ void json_init(void);
 /*
  * One linear pass before any parser sees the text (cJSON recurses): brackets
  * and values are counted. 0, or -E2BIG when deeper than `max_depth` or more than
- * `max_values` values, or -EINVAL when brackets or strings do not close.
+ * `max_values` values, or -EINVAL when brackets or strings do not close, or a number or
+ * word is not one of JSON's.
  */
 int json_check(const char *text, size_t length, int max_depth, int max_values);
 
