@@ -9,7 +9,6 @@
 #include "common/json.h"
 #include "worker/decode.h"
 #include "worker/reply.h"
-#include <errno.h>
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,11 +58,11 @@ int64_t request_query_int(struct request *req, const char *name, int64_t fallbac
 
     if (!text || !*text)
         return fallback;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
+    long long value = strtoll(text, &end, 10); /* past its range: the end of it */
+    bool is_number = end != text;
     while (*end == ' ')
         end++;
-    return errno == 0 && *end == '\0' ? value : fallback;
+    return is_number && *end == '\0' ? value : fallback;
 }
 
 const char *request_cookie(struct request *req, const char *name)

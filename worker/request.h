@@ -87,6 +87,7 @@ struct request {
 
 /* Query parameters and headers, decoded; NULL when absent. Texts in the arena. */
 const char *request_query(struct request *req, const char *name);
+/* `fallback` for what is no whole number; one too large is the largest. */
 int64_t request_query_int(struct request *req, const char *name, int64_t fallback);
 const char *request_header(struct request *req, const char *name);
 const char *request_cookie(struct request *req, const char *name);

@@ -171,8 +171,9 @@ FROM (
     (SELECT id, 1 AS rank
      FROM saved_content
      WHERE user_id = $1
-       AND left(lower(url), 512) IN (left(lower($3), 512), left(lower($3) || '/', 512))
-       AND lower(url) IN (lower($3), lower($3) || '/')
+       AND left(lower(url), 512) IN (left(lower($3), 512), left(lower($3) || '/', 512),
+                                     left(lower($2) || '/', 512))
+       AND lower(url) IN (lower($3), lower($3) || '/', lower($2) || '/')
      ORDER BY saved_at DESC, id DESC
      LIMIT 1)
 ) found

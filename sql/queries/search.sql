@@ -6,10 +6,15 @@
 -- route: replica
 -- params: int user_id, text words, text pattern, int limit
 -- tenant: user_id
-WITH query AS (
+WITH typed AS (
     -- The two letters: 0006_long_words.sql.
-    SELECT websearch_to_tsquery('pg_catalog.english',
-                                translate($2, 'ȺȾ', 'ⱥⱦ')) AS words
+    SELECT translate($2, 'ȺȾ', 'ⱥⱦ') AS text
+), query AS (
+    -- "-Wall" alone is a word that somebody looks for, not everything without it.
+    SELECT CASE querytree(websearch_to_tsquery('pg_catalog.english', text))
+           WHEN 'T' THEN plainto_tsquery('pg_catalog.english', text)
+           ELSE websearch_to_tsquery('pg_catalog.english', text) END AS words
+    FROM typed
 ), ranked AS (
     SELECT s.id, ts_rank(s.search_vector, query.words) AS rank
     FROM saved_content s CROSS JOIN query

@@ -233,7 +233,8 @@ def test_pages_of_the_list(client):
     for params, page, per_page in (({"page": 0}, 1, 10), ({"page": -3}, 1, 10),
                                    ({"page": "x"}, 1, 10), ({"per_page": "x"}, 1, 10),
                                    ({"per_page": 0}, 1, 20), ({"per_page": -1}, 1, 20),
-                                   ({"per_page": 5000}, 1, 1000), ({"per_page": 12}, 1, 12)):
+                                   ({"per_page": 5000}, 1, 1000), ({"per_page": 10**30}, 1, 1000),
+                                   ({"per_page": " "}, 1, 10), ({"per_page": 12}, 1, 12)):
         body = listed(client, **params)
         assert (body["page"], body["per_page"]) == (page, per_page), params
     huge = listed(client, page=10**15, per_page=1000)
@@ -395,6 +396,7 @@ def test_delete_by_url(client):
         (f"{BASE}/a%20b/c%2Fd", quoted(f"{BASE}/a%20b/c%2Fd")),  # decoded once
         (f"{BASE}/Auto/Path/", quoted(f"{BASE}/auto/path")),  # as the extension sends it
         (f"{BASE}/auto/path", quoted(f"{BASE}/Auto/Path/")),
+        (f"{BASE}/Twice//", quoted(f"{BASE}/twice/")),
         (f"{BASE}/plain", f"{BASE}/plain"),  # unencoded, double slash kept
         (f"{BASE}/plain/", f"{BASE}/plain/"),
         (f"{BASE}/plain?x=1&y=2", f"{BASE}/plain?x=1&y=2"),

@@ -65,6 +65,15 @@ def test_matches_come_before_mere_substrings(stack, client):
         search(client, odd)
 
 
+def test_what_only_excludes_is_a_word_to_look_for(client):
+    client.save(f"{BASE}/flag", title="What -Wall warns of")
+    client.save(f"{BASE}/other", title="Something else")
+    assert names(client, "-Wall") == ["flag"]
+    assert names(client, "-Wall -warns") == ["flag"]
+    assert names(client, "something -wall") == ["other"]
+    assert names(client, "-") == ["flag"]
+
+
 def test_limits(client):
     for i in range(12):
         client.save(f"{BASE}/{i}", title=f"needle {i}")
