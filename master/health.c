@@ -1,8 +1,9 @@
 /*
  * health.c - see health.h.
  *
- * A listener may want TLS, or a PROXY header first. Rather than to guess from options
- * what stands in front of the answer, each way is tried until one brings HTTP.
+ * A listener may want TLS, or a PROXY header first. What the configuration says is tried
+ * first; it may have changed since the server read it, so then come the other ways, until
+ * one brings HTTP.
  */
 #include "master/health.h"
 #include "common/buf.h"
@@ -18,15 +19,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 4000
+/* A busy server answers late; one that was asked in a wrong way may never answer. */
+#define PATIENCE_MS       3000
+#define OTHER_PATIENCE_MS 800 /* three of them: docker/Dockerfile gives 6 s to all */
 
 static const char question[] = "GET /health/readiness HTTP/1.1\r\nHost: localhost\r\n"
                                "User-Agent: forkmark check\r\nConnection: close\r\n\r\n";
 static const char proxy_header[] = "PROXY UNKNOWN\r\n";
 
-static const struct {
+struct way {
     bool proxy, tls;
-} ways[] = { { false, false }, { true, false }, { false, true }, { true, true } };
+};
 
 static bool set_patience(int fd, uint64_t until)
 {
@@ -85,18 +88,19 @@ static bool is_http(const struct buf *answer)
 }
 
 /* False: nothing that was HTTP came back. */
-static bool ask(const struct address *address, size_t way, uint64_t until,
+static bool ask(const struct address *address, struct way way, uint64_t patience_ms,
                 struct buf *answer, int *ret_error)
 {
+    uint64_t until = clock_ms() + patience_ms;
     int fd = dial((const struct sockaddr *)&address->as, address->length, until);
 
     buf_clear(answer);
     *ret_error = fd < 0 ? -fd : 0;
     if (fd < 0)
         return false;
-    if (ways[way].proxy)
+    if (way.proxy)
         send(fd, proxy_header, sizeof(proxy_header) - 1, MSG_NOSIGNAL);
-    if (ways[way].tls)
+    if (way.tls)
         read_tls(fd, answer);
     else
         read_plain(fd, answer);
@@ -120,7 +124,8 @@ static bool ask_http(const struct options *options, struct buf *ret)
     /* As listener.c has it. */
     const char *bound =
         options->server.bind.count > 0 ? options->server.bind.items[0] : "0.0.0.0";
-    uint64_t until = clock_ms() + PATIENCE_MS;
+    const struct way configured = { options->server.proxy_protocol,
+                                    *options->server.tls_certificate != '\0' };
     struct address address = { 0 };
     struct buf answer = BUF_HEAP;
     bool is_healthy = false, is_answered = false;
@@ -129,8 +134,13 @@ static bool ask_http(const struct options *options, struct buf *ret)
     if (!address_parse(bound, (int)options->server.port, &address, ret))
         return false;
     signal(SIGPIPE, SIG_IGN);
-    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]) && !is_answered && !error; i++)
-        is_answered = ask(&address, i, until, &answer, &error);
+    for (unsigned change = 0; change < 4 && !is_answered && !error; change++) {
+        struct way way = { configured.proxy != (change & 1),
+                           configured.tls != change / 2 };
+
+        is_answered = ask(&address, way, change == 0 ? PATIENCE_MS : OTHER_PATIENCE_MS,
+                          &answer, &error);
+    }
     if (is_answered)
         is_healthy = is_good(&answer, ret);
     else

@@ -65,6 +65,8 @@ def fetch(release, folder):
     with tempfile.TemporaryDirectory(prefix="fm-apt-") as work:
         for part in ("state/lists/partial", "cache/archives/partial", "new"):
             os.makedirs(os.path.join(work, part))
+        with open(os.path.join(work, "status"), "w", encoding="utf-8"):
+            pass
         with open(os.path.join(work, "sources.list"), "w", encoding="utf-8") as file:
             file.write(f"deb [signed-by={KEYRING}] {mirror()} {release} main\n")
         # How this machine reaches its mirror is kept, its hooks are not.
@@ -72,6 +74,8 @@ def fetch(release, folder):
                if line.startswith("Acquire::")]
         with open(os.path.join(work, "apt.conf"), "w", encoding="utf-8") as file:
             file.write("\n".join([
+                # Without what is installed, which may be newer: apt would rather have that.
+                f'Dir::State::Status "{work}/status";',
                 *how, f'Dir::State "{work}/state";', f'Dir::Cache "{work}/cache";',
                 f'Dir::Etc::SourceList "{work}/sources.list";', 'Dir::Etc::SourceParts "/dev/null";',
                 'Dir::Etc::Parts "/dev/null";', 'Dir::Etc::Main "/dev/null";',

@@ -91,7 +91,7 @@ class Endpoint(threading.Thread):
 
     def __init__(self, folder, tls, proxy):
         super().__init__(daemon=True)
-        self.proxy, self.context = proxy, None
+        self.proxy, self.context, self.asked = proxy, None, 0
         if tls:
             certificate, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
             subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=somebody.else",
@@ -105,6 +105,7 @@ class Endpoint(threading.Thread):
     def run(self):
         while True:
             connection, _ = self.listener.accept()
+            self.asked += 1
             try:
                 self.serve(connection)
             except (OSError, ssl.SSLError):
@@ -129,11 +130,20 @@ class Endpoint(threading.Thread):
         connection.close()
 
 
+@pytest.mark.parametrize("is_known", [False, True])
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("proxy", [False, True])
-def test_behind_tls_and_a_proxy_header(make_stack, folder, tls, proxy):
+def test_behind_tls_and_a_proxy_header(make_stack, folder, tls, proxy, is_known):
+    """The configuration says so, or was changed since the server read it."""
     stack = make_stack(start=False)
-    stack.port = Endpoint(folder, tls, proxy).port
-    stack.write_config()
+    endpoint = Endpoint(folder, tls, proxy)
+    stack.port = endpoint.port
+    server = ""
+    if is_known and tls:
+        server += f'tls_certificate = "{folder}/cert.pem"; tls_key = "{folder}/key.pem"; '
+    if is_known and proxy:
+        server += 'proxy_protocol = true; '
+    stack.write_config(server=server)
     done = check(stack)
     assert (done.returncode, done.stdout.strip()) == (0, "it is well"), done.stderr
+    assert endpoint.asked == 1 or not is_known
