@@ -113,15 +113,20 @@ static void add_chunk(struct arena *arena, size_t at_least)
     arena->chunks = chunk;
 }
 
-/* Not zeroed: for callers that fill it at once. */
-static void *take(struct arena *arena, size_t size)
+static size_t rounded(size_t size)
 {
     const size_t step = alignof(max_align_t);
 
+    return (size + step - 1) & ~(step - 1);
+}
+
+/* Not zeroed: for callers that fill it at once. */
+static void *take(struct arena *arena, size_t size)
+{
     if (size > SIZE_MAX / 2 ||
         (arena->cap > 0 && (size > arena->cap || arena->used > arena->cap - size)))
         report_full(arena, size);
-    size = (size + step - 1) & ~(step - 1);
+    size = rounded(size);
     if (!arena->chunks || arena->chunks->room - arena->chunks->used < size)
         add_chunk(arena, size);
 
@@ -143,38 +148,83 @@ void *arena_array(struct arena *arena, size_t count, size_t size)
     return arena_alloc(arena, count * size);
 }
 
-void *arena_extend(struct arena *arena, const void *old, size_t old_size, size_t new_size)
+static bool has_room(const struct arena *arena, size_t more)
 {
-    const size_t step = alignof(max_align_t);
+    return arena->cap == 0 || arena->used + more <= arena->cap;
+}
+
+/* The newest block of the newest chunk grows where it is. */
+static bool grow_in_place(struct arena *arena, const char *old, size_t old_size,
+                          size_t new_size)
+{
     struct chunk *chunk = arena->chunks;
-    size_t old_room = (old_size + step - 1) & ~(step - 1);
+    size_t old_room = rounded(old_size), more = rounded(new_size) - old_room;
 
-    /* The newest block of the newest chunk grows where it is. */
-    if (old && chunk && new_size > old_size && old_room <= chunk->used &&
-        (const char *)old == chunk->data + (chunk->used - old_room)) {
-        size_t new_room = (new_size + step - 1) & ~(step - 1);
-        size_t more = new_room - old_room;
+    if (!chunk || old_room > chunk->used || old != chunk->data + (chunk->used - old_room))
+        return false;
+    if (chunk->room - chunk->used < more || !has_room(arena, more))
+        return false;
+    chunk->used += more;
+    arena->used += more;
+    return true;
+}
 
-        if (new_size < SIZE_MAX / 2 && chunk->room - chunk->used >= more &&
-            (arena->cap == 0 || arena->used + more <= arena->cap)) {
-            char *block = chunk->data + (chunk->used - old_room);
+/* A large block has a chunk to itself, and takes it along. NULL: it has none. */
+static void *move_with_chunk(struct arena *arena, const char *old, size_t old_size,
+                             size_t new_size)
+{
+    size_t old_room = rounded(old_size), new_room = rounded(new_size);
+    struct chunk **at = &arena->chunks;
 
-            chunk->used += more;
-            arena->used += more;
-            return block;
-        }
-    }
+    if (old_room < LARGEST_CHUNK || !has_room(arena, new_room - old_room))
+        return NULL;
+    while (*at && (*at)->data != old)
+        at = &(*at)->next;
+    if (!*at || (*at)->used != old_room)
+        return NULL;
+    struct chunk *chunk = realloc(*at, sizeof(*chunk) + new_room);
+    if (!chunk)
+        return NULL;
+    chunk->room = chunk->used = new_room;
+    *at = chunk;
+    arena->used += new_room - old_room;
+    return chunk->data;
+}
 
+static void *copy_to_new(struct arena *arena, const void *old, size_t old_size,
+                         size_t new_size)
+{
     char *memory = take(arena, new_size);
     size_t kept = old_size < new_size ? old_size : new_size;
+
     if (old && kept > 0)
         memcpy(memory, old, kept);
     return memory;
 }
 
-void *arena_grow(struct arena *arena, const void *old, size_t old_size, size_t new_size)
+static bool grows(const void *old, size_t old_size, size_t new_size)
 {
-    char *memory = arena_extend(arena, old, old_size, new_size);
+    return old && new_size > old_size && new_size < SIZE_MAX / 2;
+}
+
+void *arena_extend(struct arena *arena, void *old, size_t old_size, size_t new_size)
+{
+    void *moved;
+
+    if (!grows(old, old_size, new_size))
+        return copy_to_new(arena, old, old_size, new_size);
+    if (grow_in_place(arena, old, old_size, new_size))
+        return old;
+    moved = move_with_chunk(arena, old, old_size, new_size);
+    return moved ? moved : copy_to_new(arena, old, old_size, new_size);
+}
+
+void *arena_grow(struct arena *arena, void *old, size_t old_size, size_t new_size)
+{
+    char *memory =
+        grows(old, old_size, new_size) && grow_in_place(arena, old, old_size, new_size)
+            ? old
+            : copy_to_new(arena, old, old_size, new_size);
 
     if (new_size > old_size)
         memset(memory + old_size, 0, new_size - old_size);

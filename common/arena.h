@@ -33,11 +33,12 @@ size_t arena_cap(const struct arena *arena);
 /* Aligned for any type, zeroed. None of these returns NULL. */
 void *arena_alloc(struct arena *arena, size_t size);
 void *arena_array(struct arena *arena, size_t count, size_t size);
-/* A larger block with the old content; the old block stays valid. What is new is zeroed,
- * or with arena_extend() left as it is. */
-void *arena_grow(struct arena *arena, const void *old, size_t old_size, size_t new_size);
-void *arena_extend(struct arena *arena, const void *old, size_t old_size,
-                   size_t new_size);
+/* A larger block with the old content; the old block stays valid, what is new is zeroed.
+ */
+void *arena_grow(struct arena *arena, void *old, size_t old_size, size_t new_size);
+/* The same for a buffer: what is new is left as it is, and the old block is gone. Large
+ * ones (64 KiB) are moved as by realloc(), and count once however often they grow. */
+void *arena_extend(struct arena *arena, void *old, size_t old_size, size_t new_size);
 char *arena_strdup(struct arena *arena, const char *text);
 char *arena_strndup(struct arena *arena, const char *text, size_t length); /* adds NUL */
 void *arena_memdup(struct arena *arena, const void *data, size_t size);

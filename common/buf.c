@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LARGE ((size_t)1024 * 1024)
+
 void buf_done(struct buf *buf)
 {
     if (!buf->arena)
@@ -33,7 +35,10 @@ void buf_reserve(struct buf *buf, size_t more)
     if (need <= buf->room)
         return;
 
-    size_t room = buf->room ? buf->room * 2 : 64;
+    /* Large ones by less, so that an arena's cap is met late. */
+    size_t room = buf->room < LARGE ? buf->room * 2 : buf->room + buf->room / 4;
+    if (room < 64)
+        room = 64;
     if (room < need)
         room = need;
     if (buf->arena) {

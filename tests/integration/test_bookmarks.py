@@ -241,6 +241,17 @@ def test_pages_of_the_list(client):
     assert huge["bookmarks"] == [] and huge["total"] == 12
 
 
+def test_a_list_of_long_notes(stack, client):
+    """18 MB of answer; the memory of a request is 32 MiB."""
+    stack.sql("""INSERT INTO saved_content (user_id, url, url_norm, page_key, title, notes)
+                 SELECT %s, u, u, u, 'long', repeat('\u5b57', 100000)
+                 FROM (SELECT 'http://example.org/' || n AS u FROM generate_series(1, 60) n) t""", client.user["id"])
+    rows = listed(client, per_page=1000)["bookmarks"]
+    assert len(rows) == 60 and all(row["description"] == "\u5b57" * 100000 for row in rows)
+    found = client.get("/api/search/text", params={"q": "long", "limit": 100}).json()
+    assert found["total"] == 60 and all(len(hit["description"]) == 100000 for hit in found["results"])
+
+
 def test_an_empty_list(client):
     assert listed(client) == {"bookmarks": [], "total": 0, "page": 1, "per_page": 10, "pages": 0}
 

@@ -59,6 +59,28 @@ static void growing_keeps_content(void **state)
     arena_free(arena);
 }
 
+/* Behind the block stand others, in a chunk that came later. */
+static void a_large_block_is_moved_not_copied(void **state)
+{
+    struct arena *arena = arena_new(4000000);
+    size_t size = 100000;
+    char *block = arena_extend(arena, NULL, 0, size);
+    (void)state;
+
+    memset(block, 'x', size);
+    char *behind = arena_strdup(arena, "behind it");
+    for (; size < 2000000; size += 50000) {
+        block = arena_extend(arena, block, size, size + 50000);
+        memset(block + size, 'x', 50000);
+    }
+    assert_true(arena_used(arena) < size + 1000);
+    for (size_t i = 0; i < size; i++)
+        assert_int_equal(block[i], 'x');
+    assert_string_equal(behind, "behind it");
+    assert_string_equal(arena_strdup(arena, "after it"), "after it");
+    arena_free(arena);
+}
+
 static void deferred_calls_run_newest_first(void **state)
 {
     struct arena *arena = arena_new(0);
@@ -112,6 +134,7 @@ int main(void)
         cmocka_unit_test(memory_is_zeroed_and_aligned),
         cmocka_unit_test(texts_are_copied),
         cmocka_unit_test(growing_keeps_content),
+        cmocka_unit_test(a_large_block_is_moved_not_copied),
         cmocka_unit_test(deferred_calls_run_newest_first),
         cmocka_unit_test(the_cap_holds),
     };
