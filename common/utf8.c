@@ -35,6 +35,31 @@ size_t utf8_long_span(const unsigned char *at, size_t left)
     return 0;
 }
 
+static bool is_continuation(char c)
+{
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+size_t utf8_count(const char *text)
+{
+    size_t count = 0;
+
+    for (; *text; text++)
+        count += !is_continuation(*text);
+    return count;
+}
+
+size_t utf8_offset(const char *text, size_t characters)
+{
+    size_t at = 0;
+
+    for (; text[at]; at++) {
+        if (!is_continuation(text[at]) && characters-- == 0)
+            break;
+    }
+    return at;
+}
+
 bool utf8_is_valid(const void *text, size_t length)
 {
     const unsigned char *at = text;

@@ -26,6 +26,10 @@ static inline size_t utf8_span(const unsigned char *at, size_t left)
 }
 
 bool utf8_is_valid(const void *text, size_t length);
+/* Of valid text: how many characters it has, and where the `characters`th ends, in bytes
+ * (the text's end, when there are not so many). */
+size_t utf8_count(const char *text);
+size_t utf8_offset(const char *text, size_t characters);
 /* One character, at most U+10FFFF; its bytes' number. */
 #define UTF8_MAX 4
 size_t utf8_put(char out[UTF8_MAX], uint32_t character);

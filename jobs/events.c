@@ -21,7 +21,6 @@
 
 #define SCHEMA_VERSION 1
 #define PIPELINE       "bookmark.pipeline."
-#define DELETED        "bookmark.domain.deleted"
 
 const char *events_short_type(struct arena *arena, const char *type)
 {
@@ -123,7 +122,7 @@ int events_store(struct pg *pg, struct pg_tx *tx, const struct event *event,
 
     make_event_id(event, event_id);
     clock_iso(clock_unix_us(), now);
-    if (strcmp(event->type, DELETED) != 0) {
+    if (!event->is_of_deleted) {
         const char *metadata =
             event->category
                 ? arena_printf(task_arena(), "{\"category\":\"%s\"}", event->category)

@@ -27,13 +27,13 @@ struct event {
     const char *data;     /* JSON object */
     const char *error;    /* JSON object, or NULL */
     const char *category; /* NULL: by contract's rule from the name */
+    bool is_of_deleted;   /* told, but not stored: nobody asks for it later */
 };
 
 /*
  * Stores the event, in `tx` when given, else on its own, then `ret_message` is the
- * text for events_publish() after the commit; NULL when it was stored before. For
- * bookmark.domain.deleted, whose bookmark is gone, nothing is stored. Yields. 0 or pg's
- * error.
+ * text for events_publish() after the commit; NULL when it was stored before. Yields. 0
+ * or pg's error.
  */
 int events_store(struct pg *pg, struct pg_tx *tx, const struct event *event,
                  const char **ret_message);

@@ -11,6 +11,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/utf8.h"
 #include "jobs/analysis.h"
 #include "jobs/embedding.h"
 #include "jobs/functions/pipeline.h"
@@ -28,27 +29,6 @@ struct bookmark {
     const char *url, *title, *notes, *text;
 };
 
-/* The byte behind the first `characters` characters. */
-static size_t offset_of(const char *text, int64_t characters)
-{
-    size_t at = 0;
-
-    for (; text[at]; at++) {
-        if (((unsigned char)text[at] & 0xC0) != 0x80 && characters-- == 0)
-            break;
-    }
-    return at;
-}
-
-static int64_t count_characters(const char *text)
-{
-    int64_t count = 0;
-
-    for (; *text; text++)
-        count += ((unsigned char)*text & 0xC0) != 0x80;
-    return count;
-}
-
 static void add_part(struct buf *out, const char *part, size_t length)
 {
     if (length == 0)
@@ -61,14 +41,14 @@ static void add_part(struct buf *out, const char *part, size_t length)
 /* The text whose words count; the address when there is nothing else. */
 static void input_of(const struct bookmark *bookmark, struct buf *out)
 {
-    int64_t characters = count_characters(bookmark->text);
+    size_t characters = utf8_count(bookmark->text);
 
     add_part(out, bookmark->title, strlen(bookmark->title));
     add_part(out, bookmark->notes, strlen(bookmark->notes));
-    add_part(out, bookmark->text, offset_of(bookmark->text, TEXT_START));
+    add_part(out, bookmark->text, utf8_offset(bookmark->text, TEXT_START));
     if (characters > TEXT_LONG) {
         const char *end =
-            bookmark->text + offset_of(bookmark->text, characters - TEXT_END);
+            bookmark->text + utf8_offset(bookmark->text, characters - TEXT_END);
         add_part(out, end, strlen(end));
     }
     if (out->length == 0)
@@ -174,6 +154,8 @@ static enum job_outcome fail(struct pipeline *p, struct pg_tx *tx, int rc,
 {
     if (rc == -ENODATA) { /* deleted meanwhile: nothing to do, and nothing wrong */
         pg_rollback(tx);
+        if (failure == &embedding_failure)
+            pipeline_tell_gone(p, 4, "embedding.completed");
         return JOB_SUCCESS;
     }
     enum job_outcome outcome = pipeline_stop(p, tx, rc);

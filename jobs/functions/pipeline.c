@@ -144,10 +144,10 @@ int pipeline_find_run(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage 
     return 0;
 }
 
-int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const char *stage,
-                   const char *data, const char *error)
+static struct event event_of(const struct pipeline *p, int sequence, const char *stage,
+                             const char *data, const char *error)
 {
-    struct event event = {
+    return (struct event){
         .user_id = p->user_id,
         .bookmark_id = p->bookmark_id,
         .run_id = p->run_id,
@@ -157,6 +157,12 @@ int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const cha
         .error = error,
         .category = error ? "error" : NULL,
     };
+}
+
+int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const char *stage,
+                   const char *data, const char *error)
+{
+    struct event event = event_of(p, sequence, stage, data, error);
     char event_id[EVENTS_ID_SIZE];
     const char *message;
 
@@ -172,6 +178,19 @@ int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const cha
     assert(p->message_count < PIPELINE_MESSAGES);
     p->messages[p->message_count++] = message;
     return 0;
+}
+
+void pipeline_tell_gone(struct pipeline *p, int sequence, const char *stage)
+{
+    const struct job_services *services = p->job->services;
+    struct event event =
+        event_of(p, sequence, stage, "{}",
+                 "{\"error_code\":\"BOOKMARK_DELETED\",\"retryable\":false}");
+    const char *message;
+
+    event.is_of_deleted = true;
+    if (events_store(services->pg, NULL, &event, &message) == 0)
+        events_publish(services->redis, message);
 }
 
 int pipeline_commit(struct pipeline *p, struct pg_tx *tx)

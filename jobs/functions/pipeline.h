@@ -21,6 +21,7 @@ struct pipeline {
     const char *run_id;        /* of all stages' events */
     const char *embedding_job; /* owed by this one; NULL: none */
     bool is_first;             /* this job has not been here before */
+    bool is_gone;              /* the bookmark was deleted since the stage started */
     /* Events of the open transaction, to be told after its commit. */
     const char *messages[PIPELINE_MESSAGES];
     int message_count;
@@ -48,6 +49,10 @@ void pipeline_was_done(struct pipeline *p, struct pg_tx *tx);
 /* Stores "bookmark.pipeline.<stage>", in `tx`. Yields. 0 or pg's error. */
 int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const char *stage,
                    const char *data, const char *error);
+
+/* The end of a stage that had started, when the bookmark is gone: its user's pages, which
+ * count what is under way, are told of it as an error. Yields. */
+void pipeline_tell_gone(struct pipeline *p, int sequence, const char *stage);
 
 /* Runs a statement on the bookmark: user and id, then what `more` holds. Yields. */
 int pipeline_run(struct pipeline *p, struct pg_tx *tx, const struct query *query,

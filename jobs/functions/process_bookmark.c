@@ -12,6 +12,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/task.h"
+#include "common/utf8.h"
 #include "jobs/extract/extract.h"
 #include "jobs/fetch/fetch.h"
 #include "jobs/functions/pipeline.h"
@@ -96,15 +97,6 @@ static int tell_completed(struct pipeline *p, struct pg_tx *tx,
     return pipeline_event(p, tx, 2, "scraping.completed", buf_text(&data), error);
 }
 
-static int64_t count_characters(const char *text)
-{
-    int64_t count = 0;
-
-    for (; *text; text++)
-        count += ((unsigned char)*text & 0xC0) != 0x80;
-    return count;
-}
-
 static int save_text(struct pipeline *p, struct pg_tx *tx, const struct extract *extract,
                      struct pg_rows *ret)
 {
@@ -124,7 +116,6 @@ static int save_text(struct pipeline *p, struct pg_tx *tx, const struct extract 
     return rc;
 }
 
-/* `ret_needs_embedding` false, and nothing saved: the bookmark is gone. */
 static int save(struct pipeline *p, struct pg_tx *tx, const struct extract *extract,
                 bool *ret_needs_embedding)
 {
@@ -132,7 +123,8 @@ static int save(struct pipeline *p, struct pg_tx *tx, const struct extract *extr
     struct pg_rows before, saved;
 
     int rc = pipeline_run(p, tx, &sql_pipeline_lock_bookmark, NULL, 0, &before);
-    if (rc < 0 || before.count == 0)
+    p->is_gone = rc == 0 && before.count == 0;
+    if (rc < 0 || p->is_gone)
         return rc;
     bool is_same =
         extract->text_length > 0 &&
@@ -142,7 +134,7 @@ static int save(struct pipeline *p, struct pg_tx *tx, const struct extract *extr
     else
         rc = save_text(p, tx, extract, &saved);
     if (rc == 0)
-        rc = tell_completed(p, tx, &saved, count_characters(extract->text), NULL);
+        rc = tell_completed(p, tx, &saved, (int64_t)utf8_count(extract->text), NULL);
     if (rc == 0)
         *ret_needs_embedding = !is_same || pg_get_bool(&before, 0, NEEDS_EMBEDDING);
     return rc;
@@ -156,7 +148,8 @@ static int save_failure(struct pipeline *p, struct pg_tx *tx,
     struct pg_rows saved;
 
     int rc = pipeline_run(p, tx, &sql_pipeline_scrape_failed, NULL, 0, &saved);
-    if (rc < 0 || saved.count == 0)
+    p->is_gone = rc == 0 && saved.count == 0;
+    if (rc < 0 || p->is_gone)
         return rc;
     json_begin_object(&w, NULL);
     json_put_text(&w, "error_code", "FETCH_FAILED");
@@ -187,8 +180,11 @@ static enum job_outcome finish(struct pipeline *p, const char *url,
     if (rc < 0)
         return pipeline_stop(p, tx, rc);
     pipeline_push_embedding(p);
-    /* A failure that was not saved is none: the bookmark is gone. */
-    return extract || needs_embedding ? outcome : JOB_SUCCESS;
+    if (p->is_gone) { /* nothing to save, and no failure */
+        pipeline_tell_gone(p, 2, "scraping.completed");
+        return JOB_SUCCESS;
+    }
+    return outcome;
 }
 
 enum job_outcome process_bookmark(struct job_run *job)

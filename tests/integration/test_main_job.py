@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from pages import article
 from services import wait_until
 from stack import UNDER_VALGRIND, Stream
@@ -86,11 +88,18 @@ def test_private_addresses_are_not_fetched(make_stack, pages):
     assert pages.hits == {}
 
 
-def test_a_deleted_bookmark_ends_its_job_quietly(stack, pages):
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_deleted_bookmark_ends_its_job_quietly(stack, pages, status):
+    """But the pages that count what is under way are told of its end."""
     client = stack.client().sign_up()
-    number = client.save(pages.put("/slow", article("Slow", "word " * 60), delay=1))
+    stream = Stream(client, token=client.token)
+    number = client.save(pages.put("/slow", article("Slow", "word " * 60), delay=1, status=status))
     wait_until(lambda: pages.hits.get("/slow"), 5, "the fetch has begun")
     assert client.delete(f"/api/bookmarks/{number}").status_code == 200
     wait_until(lambda: stack.redis.zcard("rq:wip:default") == 0, 10, "the job ends")
     assert stack.redis.zcard("rq:failed:default") == 0
     assert stack.sql("SELECT count(*) FROM saved_content") == [(0,)]
+    frames = [frame for frame in stream.until("bookmark.pipeline.scraping.completed") if ".pipeline." in frame[0]]
+    assert [frame[2]["sequence"] for frame in frames] == [1, 2]
+    assert frames[1][2]["pipeline_run_id"] == frames[0][2]["pipeline_run_id"]
+    assert (frames[1][2]["category"], frames[1][2]["error"]["error_code"]) == ("error", "BOOKMARK_DELETED")

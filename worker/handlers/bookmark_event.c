@@ -7,6 +7,7 @@
 #include "common/ids.h"
 #include "common/json.h"
 #include "jobs/events.h"
+#include <string.h>
 
 int bookmark_event(struct request *req, struct pg_tx *tx, const char *what,
                    int32_t bookmark_id, const char *url, const char *title,
@@ -31,6 +32,7 @@ int bookmark_event(struct request *req, struct pg_tx *tx, const char *what,
         .sequence = 0,
         .type = arena_printf(req->arena, "bookmark.domain.%s", what),
         .data = buf_text(&data),
+        .is_of_deleted = strcmp(what, "deleted") == 0,
     };
     return events_store(req->server->pg, tx, &event, ret_message);
 }

@@ -5,6 +5,7 @@
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/url.h"
+#include "common/utf8.h"
 #include "worker/handlers/forms.h"
 
 #include <string.h>
@@ -42,7 +43,7 @@ static bool read_text(struct arena *arena, const cJSON *body, const char *key, s
     case FORM_TEXT:
         break;
     }
-    if (form_characters(text) > max) {
+    if (utf8_count(text) > max) {
         *ret_problem = field_problem(arena, key, "exceeds maximum length");
         return false;
     }
@@ -54,7 +55,7 @@ static bool read_text(struct arena *arena, const cJSON *body, const char *key, s
 
 const char *bookmark_title(struct arena *arena, const char *text)
 {
-    if (form_characters(text) <= TITLE_MAX)
+    if (utf8_count(text) <= TITLE_MAX)
         return text;
 
     const char *cut = form_cut(arena, text, TITLE_CUT);
@@ -62,7 +63,7 @@ const char *bookmark_title(struct arena *arena, const char *text)
     size_t length = strlen(cut);
     /* Compared in characters, as the cut itself is. */
     if (space &&
-        form_characters(arena_strndup(arena, cut, (size_t)(space - cut))) > TITLE_WORD)
+        utf8_count(arena_strndup(arena, cut, (size_t)(space - cut))) > TITLE_WORD)
         length = (size_t)(space - cut);
     return arena_printf(arena, "%.*s...", (int)length, cut);
 }
@@ -140,7 +141,7 @@ static bool read_tags(struct arena *arena, const cJSON *body, struct bookmark_fo
 {
     ret->has_tags = json_get(body, "tags") != NULL;
     ret->tags = bookmark_tags(arena, json_get(body, "tags"));
-    if (ret->tags && form_characters(ret->tags) > TEXT_MAX) {
+    if (ret->tags && utf8_count(ret->tags) > TEXT_MAX) {
         ret->problem = field_problem(arena, "tags", "exceeds maximum length");
         return false;
     }

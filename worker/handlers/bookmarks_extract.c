@@ -10,6 +10,7 @@
 #include "common/json.h"
 #include "common/task.h"
 #include "common/url.h"
+#include "common/utf8.h"
 #include "jobs/extract/extract.h"
 #include "jobs/fetch/fetch.h"
 #include "worker/handlers/bookmark_form.h"
@@ -86,7 +87,7 @@ static enum http_status reply_extracted(struct request *req, const char *url,
         json_put_text(&w, NULL, *heading);
     json_end_array(&w);
     json_put_text(&w, "meta_description", page->description);
-    json_put_int(&w, "content_length", (int64_t)page->text_length);
+    json_put_int(&w, "content_length", (int64_t)utf8_count(page->text));
     json_end_object(&w);
     json_end_object(&w);
     return reply_text(req, HTTP_OK, body.data, body.length);

@@ -3,6 +3,7 @@
  */
 #include "worker/handlers/forms.h"
 #include "common/arena.h"
+#include "common/utf8.h"
 
 #include <string.h>
 
@@ -30,12 +31,6 @@ static size_t span(const char *text, const char *extra)
                             strchr(extra, text[length])))
         length++;
     return length;
-}
-
-/* Not the first byte of a UTF-8 character. */
-static bool is_continuation(char c)
-{
-    return ((unsigned char)c & 0xc0) == 0x80;
 }
 
 enum form_field form_field(const cJSON *form, const char *key, const char **ret)
@@ -89,7 +84,7 @@ const char *form_password_problem(struct arena *arena, const char *password,
         has_letter |= is_letter(*c);
         has_digit |= is_digit(*c);
     }
-    if ((int64_t)form_characters(password) < min_length)
+    if ((int64_t)utf8_count(password) < min_length)
         return arena_printf(arena, "Password must be at least %lld characters long",
                             (long long)min_length);
     if (!has_letter)
@@ -99,26 +94,11 @@ const char *form_password_problem(struct arena *arena, const char *password,
     return NULL;
 }
 
-size_t form_characters(const char *text)
-{
-    size_t count = 0;
-
-    for (; *text; text++)
-        count += !is_continuation(*text);
-    return count;
-}
-
 const char *form_cut(struct arena *arena, const char *text, size_t max)
 {
-    size_t count = 0;
+    size_t kept = utf8_offset(text, max);
 
-    for (const char *c = text; *c; c++) {
-        if (is_continuation(*c))
-            continue;
-        if (count++ == max)
-            return arena_strndup(arena, text, (size_t)(c - text));
-    }
-    return text;
+    return text[kept] ? arena_strndup(arena, text, kept) : text;
 }
 
 const char *form_trim(struct arena *arena, const char *text)

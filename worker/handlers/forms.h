@@ -34,8 +34,6 @@ bool form_is_email(const char *text);
 const char *form_password_problem(struct arena *arena, const char *password,
                                   int64_t min_length);
 
-/* Characters, not bytes. */
-size_t form_characters(const char *text);
 /* At most `max` characters of `text`; the same text when it is short enough. */
 const char *form_cut(struct arena *arena, const char *text, size_t max);
 const char *form_trim(struct arena *arena, const char *text);

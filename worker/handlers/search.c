@@ -5,6 +5,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/pg.h"
+#include "common/utf8.h"
 #include "queries.h"
 #include "worker/handlers/forms.h"
 #include "worker/handlers/handlers.h"
@@ -57,7 +58,7 @@ enum http_status search_text(struct request *req)
     struct pg_rows rows = { 0 };
 
     query = form_trim(req->arena, query ? query : "");
-    if (form_characters(query) > QUERY_MAX)
+    if (utf8_count(query) > QUERY_MAX)
         return reply_message(req, HTTP_BAD_REQUEST,
                              "Query exceeds maximum length of 1000 characters");
     if (query[0] == '\0')

@@ -63,11 +63,24 @@ static void every_character_is_one(void **state)
     }
 }
 
+static void characters_are_counted(void **state)
+{
+    const char *text = "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80";
+    static const size_t ends[] = { 0, 1, 3, 6, 10, 10 };
+    (void)state;
+
+    assert_int_equal(utf8_count(text), 4);
+    assert_int_equal(utf8_count(""), 0);
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(utf8_offset(text, i), ends[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(check_and_clean),
         cmocka_unit_test(every_character_is_one),
+        cmocka_unit_test(characters_are_counted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

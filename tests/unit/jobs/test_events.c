@@ -116,9 +116,10 @@ static void tells_a_deletion_without_a_row(void)
     const char *message = NULL;
 
     event.type = "bookmark.domain.deleted";
+    event.is_of_deleted = true;
     assert_int_equal(events_store(services.pg, NULL, &event, &message), 0);
     assert_non_null(message);
-    event.type = "bookmark.domain.updated"; /* of a bookmark that is not there */
+    event.is_of_deleted = false;
     assert_int_equal(events_store(services.pg, NULL, &event, &message), -ENOENT);
 }
 
