@@ -265,7 +265,9 @@ static const char *without_broken_escapes(const char *text, size_t *length)
         size_t step = is_pair ? 12 : unit >= 0 ? 6 : text[i] == '\\' && left > 1 ? 2 : 1;
 
         if (!is_pair && (is_leading(unit) || is_trailing(unit))) {
-            memcpy(kept + n, "\\ufffd", 6);
+            memcpy(kept + n, text + i, 2); /* \ufffd */
+            memset(kept + n + 2, 'f', 3);
+            kept[n + 5] = 'd';
             n += 6;
         } else if (unit != 0) {
             memcpy(kept + n, text + i, step);
