@@ -198,21 +198,22 @@ static int busy, finished;
 
 static void count_one(void *arg)
 {
-    (void)arg;
-    int rc = password_verify("x", NULL, FAST);
+    int rc = password_verify("x", NULL, arg ? SLOW : FAST);
     if (rc == -EBUSY)
         busy++;
     else if (rc == 0)
         finished++;
 }
 
-/* One with the thread, PASSWORD_QUEUE waiting; whoever comes then is told at once. */
+/* One with the thread, for as long as it takes the others to come; PASSWORD_QUEUE
+ * waiting; whoever comes then is told at once. */
 static void test_queue_is_bounded(void **state)
 {
     (void)state;
     busy = finished = 0;
     for (int i = 0; i < PASSWORD_QUEUE + 6; i++)
-        task_spawn(&(struct task_spec){ .name = "one", .run = count_one });
+        task_spawn(&(struct task_spec){
+            .name = "one", .run = count_one, .arg = i == 0 ? &busy : NULL });
     task_run_loop();
     assert_int_equal(busy, 5);
     assert_int_equal(finished, PASSWORD_QUEUE + 1);

@@ -44,7 +44,8 @@ static inline void web_answer(int fd, const char *head, const char *body)
 {
     char text[512];
 
-    snprintf(text, sizeof(text), "HTTP/1.1 %s\r\nContent-Length: %zu\r\n\r\n", head,
+    snprintf(text, sizeof(text),
+             "HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n", head,
              strlen(body));
     web_sends(fd, text);
     web_sends(fd, body);
