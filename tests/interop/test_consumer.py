@@ -218,6 +218,17 @@ def test_a_reload_waits_for_a_job_but_the_servers_end_does_not(start, connection
     assert queue.job_ids == [job.id] and "did not end in time" not in stack.log_text()
 
 
+def kill_horse_until(connection, worker, check, what):
+    """Redis says `started` a moment before the consumer knows; until then there is nothing to kill."""
+    def is_so():
+        if check():
+            return True
+        send_kill_horse_command(connection, worker.name)
+        time.sleep(0.5)
+        return check()
+    wait_until(is_so, 20, what)
+
+
 def test_kill_horse_fails_the_attempt(start, connection):
     start()
     worker = one_worker(connection)
@@ -226,11 +237,10 @@ def test_kill_horse_fails_the_attempt(start, connection):
     all_are([queue.enqueue(ECHO, 1)], "finished")
     job = queue.enqueue(SLEEP, 60, retry=Retry(max=1))
     started(job)
-    send_kill_horse_command(connection, worker.name)
-    wait_until(lambda: Job.fetch(job.id, connection=connection).retries_left == 0, 10, "it is retried")
+    kill_horse_until(connection, worker, lambda: Job.fetch(job.id, connection=connection).retries_left == 0,
+                     "it is retried")
     started(job)
-    send_kill_horse_command(connection, worker.name)
-    all_are([job], "failed")
+    kill_horse_until(connection, worker, lambda: job.get_status() == "failed", "it has failed")
     assert reason(job).startswith("Work-horse terminated unexpectedly; waitpid returned 9 (signal 9);")
     assert one_worker(connection).name == worker.name
     assert field(connection, worker, "failed_job_count") == "2"
