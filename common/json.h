@@ -22,6 +22,12 @@ struct buf;
 
 void json_init(void);
 
+/* RFC 8259, 2: what may stand between tokens. */
+static inline bool json_is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 /*
  * One linear pass before any parser sees the text (cJSON recurses): brackets
  * and values are counted. 0, or -E2BIG when deeper than `max_depth` or more than
