@@ -61,8 +61,12 @@ class Proxy:
         return len(self.pairs)
 
     def close(self):
+        # A socket that a thread still waits on ends by a shutdown, not by close() alone: until
+        # then the other side would find it open, and silent.
+        self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for pair in self.pairs:
+            self.cut(pair)
             pair[0].close()
             pair[1].close()
 

@@ -215,18 +215,30 @@ def test_a_port_in_use_is_named(embedded):
     assert "in use" in embedded.log_text() and "server.bind" in embedded.log_text()
 
 
+def users_of_children(master):
+    """pid -> its four user ids."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+                status = dict(line.rstrip("\n").split(":", 1) for line in file)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended between the listing and this
+        if int(status["PPid"]) == master:
+            found[int(pid)] = status["Uid"].split()
+    return found
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change users")
 def test_started_as_root_children_are_nobody(embedded):
     embedded.start()
-    nobody = pwd.getpwnam("nobody").pw_uid
-    children = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
-                if os.path.exists(f"/proc/{pid}/stat") and parent(pid) == embedded.master.pid]
-    assert len(children) >= 5
-    for pid in children:
-        assert os.stat(f"/proc/{pid}/task").st_uid in (nobody, 0)
-        with open(f"/proc/{pid}/status", encoding="ascii") as file:
-            uids = next(line for line in file if line.startswith("Uid:")).split()[1:]
-        assert uids == [str(nobody)] * 4
+    nobody = [str(pwd.getpwnam("nobody").pw_uid)] * 4
+
+    # One that was forked this moment is still about to change its user.
+    def all_changed():
+        found = users_of_children(embedded.master.pid)
+        return len(found) >= 5 and all(users == nobody for users in found.values())
+    wait_until(all_changed, 5, "every child is nobody")
 
 
 def test_the_operator_sees_and_scales(embedded):
