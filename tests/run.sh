@@ -13,7 +13,8 @@ FUZZ_SECONDS=${FUZZ_SECONDS:-5}
 python=/usr/bin/python3
 work=$(mktemp -d "${TMPDIR:-/tmp}/fm-run-XXXXXX")
 lint=
-trap '[ -z "$lint" ] || kill -- "-$lint" 2>/dev/null; rm -rf "$work"' EXIT
+interop=
+trap 'for each in $lint $interop; do kill -- "-$each" 2>/dev/null; done; rm -rf "$work"' EXIT
 
 sh config/install.sh run build test || exit 1
 
@@ -48,20 +49,20 @@ two_at_a_time() {
     failed=$((failed + $(grep -c bad "$work/verdicts")))
 }
 
-# pytest's own counts are added to ours.
-run_pytest() {
-    "$python" -m pytest -q --tb=short -p no:cacheprovider -rs --durations=5 "$@" >"$work/out" 2>&1
-    status=$?
-    cat "$work/out"
-    summary=$(tail -n 1 "$work/out")
+pytest="$python -m pytest -q --tb=short -p no:cacheprovider -rs --durations=5"
+
+# count_pytest PART STATUS: shows what it printed, and adds its own counts to ours.
+count_pytest() {
+    cat "$work/$1"
+    summary=$(tail -n 1 "$work/$1")
     count() { printf '%s\n' "$summary" | grep -oE "[0-9]+ $1" | cut -d' ' -f1; }
     p=$(count passed) f=$(count failed) e=$(count 'errors?')
     passed=$((passed + ${p:-0}))
     failed=$((failed + ${f:-0} + ${e:-0}))
     # Nothing collected, or pytest itself broke: that is a failure too.
-    if [ "$status" -ne 0 ] && [ "$((${f:-0} + ${e:-0}))" -eq 0 ]; then
+    if [ "$2" -ne 0 ] && [ "$((${f:-0} + ${e:-0}))" -eq 0 ]; then
         failed=$((failed + 1))
-        echo "FAILED pytest $* (status $status)"
+        echo "FAILED pytest tests/$1 (status $2)"
     fi
 }
 
@@ -88,19 +89,30 @@ if wants unit; then
     two_at_a_time timeout 120 -- build-asan/unit/*
 fi
 
+# These wait for clocks two thirds of their time: the two long parts do so side by side.
+# A shell without job control ignores these signals in whatever goes on beside it.
+if wants interop; then
+    setsid env --default-signal=INT,QUIT $pytest tests/interop >"$work/interop" 2>&1 &
+    interop=$!
+fi
+
 if wants integration; then
     say "integration tests"
-    run_pytest tests/integration
+    $pytest tests/integration >"$work/integration" 2>&1
+    count_pytest integration $?
 fi
 
 if wants interop; then
     say "interoperation with RQ"
-    run_pytest tests/interop
+    wait "$interop"
+    count_pytest interop $?
+    interop=
 fi
 
 if wants browser; then
     say "browser tests"
-    run_pytest tests/browser
+    $pytest tests/browser >"$work/browser" 2>&1
+    count_pytest browser $?
 fi
 
 if wants fuzz; then

@@ -124,13 +124,16 @@ def test_who_died_for_memory_is_said_so(memory_group, make_stack):
     write("oom_score_adj", 1000, f"/proc/{victim}")
     with open(f"{memory_group}/memory.usage_in_bytes", encoding="ascii") as file:
         write("memory.limit_in_bytes", int(file.read()) + (32 << 20))
+    # A worker in the dead one's place would take what is free now, and the eater be next.
+    stack.master.signal(signal.SIGSTOP)
     eater = subprocess.run(["/usr/bin/python3", "-c", EATER, memory_group], capture_output=True, text=True,
                            timeout=60, check=False)
+    write("memory.limit_in_bytes", -1)
+    stack.master.signal(signal.SIGCONT)
     assert eater.stdout == "1\n", eater
     told = wait_until(lambda: re.search(rf"ERROR master worker \d \(pid {victim}\) died: .*", stack.log_text()), 20,
                       "its end is told")
     assert "signal 9 (Killed), out of memory (oom_kill of the control group is 1); user " in told[0], told[0]
-    write("memory.limit_in_bytes", -1)
     wait_until(lambda: len(stack.children("worker")) == 2, 20, "it is replaced")
     page = stack.client().get("/metrics").text
     assert 'child_restarts_total{role="worker",reason="oom"} 1' in page
