@@ -260,6 +260,11 @@ void pg_rollback(struct pg_tx *tx)
     tx_end(tx);
 }
 
+bool pg_tx_is_lost(const struct pg_tx *tx)
+{
+    return !tx->lease;
+}
+
 int pg_ping(struct pg *pg, uint64_t timeout_ms)
 {
     uint64_t deadline = clock_ms() + timeout_ms;

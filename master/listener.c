@@ -9,6 +9,7 @@
  */
 #include "master/listener.h"
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/options.h"
 #include "master/listener_parts.h"
@@ -19,6 +20,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define PAUSE_MS 50 /* between two tries */
 
 /* Opening ----------------------------------------------------------------------- */
 
@@ -80,13 +83,16 @@ static int open_one(struct listeners *listeners, struct address *address,
 {
     bool is_unix = address->as.any.sa_family == AF_UNIX;
 
-    if (is_unix && !address_remove_stale(address, error))
+    if (is_unix && !address_remove_stale(address, error)) {
+        listeners->met_others = errno == EADDRINUSE;
         return -1;
+    }
     int fd =
         socket(address->as.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || set_options(fd, listeners, address) < 0 ||
         bind(fd, &address->as.any, address->length) < 0 ||
         (is_unix && chmod(address->as.un.sun_path, address->mode) < 0)) {
+        listeners->met_others = errno == EADDRINUSE;
         say_why(address, errno, error);
         if (fd >= 0)
             close(fd);
@@ -202,19 +208,37 @@ static bool open_all(struct listeners *listeners, const struct listeners *now,
     return true;
 }
 
+static bool open_in_time(struct listeners *listeners, const struct options *options,
+                         struct buf *error)
+{
+    uint64_t end = clock_ms() + LISTENERS_PATIENCE_MS;
+
+    for (bool is_again = false;; is_again = true) {
+        buf_clear(error);
+        listeners->met_others = false;
+        if (open_all(listeners, NULL, options, error))
+            return true;
+        listeners_close(listeners);
+        /* What the master before left is used up. */
+        if (!listeners->met_others || listeners_left.count > 0 || clock_ms() >= end)
+            return false;
+        if (!is_again)
+            log_info("%s; trying for %d s", buf_text(error),
+                     LISTENERS_PATIENCE_MS / 1000);
+        usleep(PAUSE_MS * 1000);
+    }
+}
+
 bool listeners_open(struct listeners *listeners, const struct options *options,
                     struct buf *error)
 {
-    if (open_all(listeners, NULL, options, error)) {
-        if (listeners_passed.count > 0)
-            log_info(
-                "%zu socket%s of the service manager take%s the place of server.bind",
-                listeners_passed.count, listeners_passed.count == 1 ? "" : "s",
-                listeners_passed.count == 1 ? "s" : "");
-        return true;
-    }
-    listeners_close(listeners);
-    return false;
+    if (!open_in_time(listeners, options, error))
+        return false;
+    if (listeners_passed.count > 0)
+        log_info("%zu socket%s of the service manager take%s the place of server.bind",
+                 listeners_passed.count, listeners_passed.count == 1 ? "" : "s",
+                 listeners_passed.count == 1 ? "s" : "");
+    return true;
 }
 
 /* At the manager's sockets clients wait for the next start; at those that another master

@@ -46,6 +46,7 @@ struct listeners {
     size_t count;
     bool has_tls;      /* those of TCP speak HTTPS */
     bool is_listening; /* listeners_start() has been called, and not taken back */
+    bool met_others;   /* a socket could not be bound: another process has its address */
 };
 
 /* False with the reason in `error`. */
@@ -64,7 +65,12 @@ void listeners_hand_over(const struct listeners *listeners, struct buf *out);
 /* Closes those of the master before that nobody wanted; their names stay. */
 void listeners_drop_unused(const struct listeners *used);
 
-/* Binds all of server.bind, or none. Nobody can connect before listeners_start(). */
+/*
+ * Binds all of server.bind, or none. Nobody can connect before listeners_start(). An
+ * address that is in use is tried again for LISTENERS_PATIENCE_MS: the processes of a
+ * master that was killed, which have it, end a moment later. Blocks that long.
+ */
+#define LISTENERS_PATIENCE_MS 3000
 bool listeners_open(struct listeners *listeners, const struct options *options,
                     struct buf *error);
 bool listeners_start(struct listeners *listeners, int backlog, struct buf *error);

@@ -20,7 +20,8 @@ int listeners_find_fd(const struct listeners *listeners, const struct address *a
 /* listener_address.c: its port; 0 for a Unix socket. */
 int address_port(const struct address *address);
 
-/* listener_unix.c: the name becomes free. False with the reason: somebody has it. */
+/* listener_unix.c: the name becomes free. False with the reason, and errno EADDRINUSE
+ * when another process listens there. */
 bool address_remove_stale(const struct address *address, struct buf *error);
 /* Remembers which file the name is, as far as it is a Unix socket's. */
 void address_note_file(struct address *address);

@@ -21,6 +21,7 @@ bool address_remove_stale(const struct address *address, struct buf *error)
     if (!S_ISSOCK(status.st_mode)) {
         buf_addf(error, "%s: there is already something else of that name",
                  address->text);
+        errno = EEXIST;
         return false;
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -35,6 +36,7 @@ bool address_remove_stale(const struct address *address, struct buf *error)
         else
             buf_addf(error, "%s: whether another process listens there is not known: %s",
                      address->text, strerror(why));
+        errno = rc == 0 || why == EAGAIN ? EADDRINUSE : why;
         return false;
     }
     log_info("%s: the socket of a process that is gone is removed", address->text);

@@ -3,13 +3,13 @@
 #
 #   sh tests/long.sh            everything
 #   sh tests/long.sh streams    only these: streams outages reload ledger faults spread
-#                               schedulers scale servers soak systemd pooler replicas
+#                               schedulers slow scale servers soak systemd pooler replicas
 #                               cluster sentinel container newcomer fuzz valgrind
 #   sh tests/long.sh suites     not among everything: tests/run.sh in a fresh Debian 12 and
 #                               a fresh Debian 13, up to 25 minutes each
 set -u
 cd "$(dirname "$0")/.."
-parts=${*:-streams outages reload ledger faults spread schedulers scale servers soak systemd pooler replicas cluster sentinel container newcomer fuzz valgrind}
+parts=${*:-streams outages reload ledger faults spread schedulers slow scale servers soak systemd pooler replicas cluster sentinel container newcomer fuzz valgrind}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 python=/usr/bin/python3
 failed=0
@@ -31,6 +31,8 @@ wants ledger && run $pytest tests/long/test_no_loss_full.py
 wants faults && run $pytest tests/long/test_faults_full.py
 wants spread && run $pytest tests/long/test_spread.py
 wants schedulers && run $pytest tests/long/test_schedulers.py
+# What the suite's own parts leave out.
+wants slow && run env FORKMARK_LONG=1 $pytest -m long tests/integration tests/interop --ignore tests/integration/scale
 # Past one machine: the quick tests, and those that the suite has no time for.
 wants scale && run env FORKMARK_LONG=1 $pytest tests/integration/scale
 # An upgrade of server after server, across a change of the schema.

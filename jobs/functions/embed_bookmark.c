@@ -148,6 +148,27 @@ static const struct failure {
                        "{\"error_code\":\"ANALYSIS_FAILED\",\"retryable\":true}",
                        &sql_pipeline_analysis_failed };
 
+/* Its user sees it; job->error says why. */
+static enum job_outcome tell_failure(struct pipeline *p, const struct failure *failure,
+                                     enum job_outcome outcome)
+{
+    const char *error = p->job->error;
+    struct pg_tx *tx = NULL;
+
+    int rc = pg_begin(p->job->services->pg, &tx);
+    if (rc == 0)
+        rc = pipeline_run(p, tx, failure->query, NULL, 0, NULL);
+    if (rc == 0)
+        rc = pipeline_event(p, tx, failure->sequence, failure->event, "{}",
+                            failure->error);
+    if (rc == 0)
+        rc = pipeline_commit(p, tx);
+    if (rc < 0 && pipeline_stop(p, tx, rc) == JOB_LATER)
+        return JOB_LATER;
+    p->job->error = error;
+    return outcome;
+}
+
 /* The stage's transaction `tx` did not come through. */
 static enum job_outcome fail(struct pipeline *p, struct pg_tx *tx, int rc,
                              const struct failure *failure)
@@ -159,23 +180,8 @@ static enum job_outcome fail(struct pipeline *p, struct pg_tx *tx, int rc,
         return JOB_SUCCESS;
     }
     enum job_outcome outcome = pipeline_stop(p, tx, rc);
-    const char *error = p->job->error;
 
-    if (outcome == JOB_LATER)
-        return outcome;
-    tx = NULL;
-    rc = pg_begin(p->job->services->pg, &tx);
-    if (rc == 0)
-        rc = pipeline_run(p, tx, failure->query, NULL, 0, NULL);
-    if (rc == 0)
-        rc = pipeline_event(p, tx, failure->sequence, failure->event, "{}",
-                            failure->error);
-    if (rc == 0)
-        rc = pipeline_commit(p, tx);
-    if (rc < 0)
-        pipeline_stop(p, tx, rc);
-    p->job->error = error;
-    return outcome;
+    return outcome == JOB_LATER ? outcome : tell_failure(p, failure, outcome);
 }
 
 static struct bookmark bookmark_of(const struct pg_rows *rows)
@@ -209,6 +215,9 @@ enum job_outcome embed_bookmark(struct job_run *job)
         return pipeline_stop(&p, tx, rc);
     if (rows.count == 0)
         return JOB_SUCCESS;
+
+    if (pipeline_is_poison(&p))
+        return tell_failure(&p, &embedding_failure, JOB_FAILED_FINAL);
 
     struct bookmark bookmark = bookmark_of(&rows);
     uint64_t start = clock_ms();

@@ -8,6 +8,7 @@
 #include "common/ids.h"
 #include "common/task.h"
 #include "jobs/events.h"
+#include "jobs/functions/poison.h"
 #include "jobs/outbox.h"
 #include "queries.h"
 #include <assert.h>
@@ -225,17 +226,42 @@ void pipeline_was_done(struct pipeline *p, struct pg_tx *tx)
     untold_told(p->job, &p->untold, p->untold.messages, p->untold.count);
 }
 
+/* It went away in the middle of this job. */
+static enum job_outcome stop_lost(struct pipeline *p)
+{
+    int losses = poison_count(p->job);
+
+    p->job->delay_s = poison_delay_s(losses);
+    if (losses <= POISON_LOSSES)
+        return JOB_LATER;
+    p->job->error = poison_error(p->job);
+    return JOB_FAILED_FINAL;
+}
+
 enum job_outcome pipeline_stop(struct pipeline *p, struct pg_tx *tx, int rc)
 {
+    bool is_lost = tx && rc == -EAGAIN && pg_tx_is_lost(tx);
+
     p->message_count = 0;
+    p->embedding_job = NULL;
     if (tx)
         pg_rollback(tx);
     p->job->error =
         arena_printf(p->job->arena, "DatabaseError: %s", strerror(rc < 0 ? -rc : rc));
     p->job->delay_s = RETRY_DATABASE_S;
+    if (is_lost)
+        return stop_lost(p);
     if (rc == -EAGAIN || rc == -ETIMEDOUT || rc == -EDEADLK)
         return JOB_LATER;
     return JOB_FAILED;
+}
+
+bool pipeline_is_poison(const struct pipeline *p)
+{
+    if (p->is_first || poison_losses(p->job) < POISON_LOSSES)
+        return false;
+    p->job->error = poison_error(p->job);
+    return true;
 }
 
 int pipeline_owe_embedding(struct pipeline *p, struct pg_tx *tx, const char *url)

@@ -65,10 +65,14 @@ int pipeline_run(struct pipeline *p, struct pg_tx *tx, const struct query *query
 int pipeline_commit(struct pipeline *p, struct pg_tx *tx);
 
 /*
- * The database did not do it: later when it is away or busy, which costs no retry;
- * else failed. `tx` (or NULL) is rolled back. Yields.
+ * The database did not do it: later when it is away or busy, which costs no retry; for
+ * good when it went away in the middle of this job too often (poison.h); else failed.
+ * `tx` (or NULL) is rolled back. Yields.
  */
 enum job_outcome pipeline_stop(struct pipeline *p, struct pg_tx *tx, int rc);
+/* It did so often enough: all that is left to do is to say so; job->error does. Known
+ * once the run is found. Yields. */
+bool pipeline_is_poison(const struct pipeline *p);
 
 /* J3 is owed from the commit of `tx` on; and pushed behind it. Both yield. */
 int pipeline_owe_embedding(struct pipeline *p, struct pg_tx *tx, const char *url);

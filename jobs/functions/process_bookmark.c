@@ -140,8 +140,14 @@ static int save(struct pipeline *p, struct pg_tx *tx, const struct extract *extr
     return rc;
 }
 
+/* Why a bookmark has no text, as its user's pages read it. */
+struct failure {
+    const char *code, *detail;
+    bool is_retryable;
+};
+
 static int save_failure(struct pipeline *p, struct pg_tx *tx,
-                        const struct fetch_result *page, bool *ret_needs_embedding)
+                        const struct failure *failure, bool *ret_needs_embedding)
 {
     struct buf error = BUF_IN(p->job->arena);
     struct json_writer w = { .out = &error };
@@ -152,27 +158,27 @@ static int save_failure(struct pipeline *p, struct pg_tx *tx,
     if (rc < 0 || p->is_gone)
         return rc;
     json_begin_object(&w, NULL);
-    json_put_text(&w, "error_code", "FETCH_FAILED");
-    json_put_bool(&w, "retryable", page->is_retryable);
-    json_put_text(&w, "detail", page->detail);
+    json_put_text(&w, "error_code", failure->code);
+    json_put_bool(&w, "retryable", failure->is_retryable);
+    json_put_text(&w, "detail", failure->detail);
     json_end_object(&w);
     *ret_needs_embedding = true;
     return tell_completed(p, tx, &saved, 0, buf_text(&error));
 }
 
-/* Saves `extract`, or the failure when there is none, and sends the bookmark on. */
-static enum job_outcome finish(struct pipeline *p, const char *url,
-                               const struct fetch_result *page,
-                               const struct extract *extract)
+/* Saves the failure if there is one, else `extract`, and sends the bookmark on.
+ * JOB_SUCCESS when that is done, whichever it was. */
+static enum job_outcome save_end(struct pipeline *p, const char *url,
+                                 const struct extract *extract,
+                                 const struct failure *failure)
 {
-    enum job_outcome outcome = extract ? JOB_SUCCESS : JOB_FAILED_FINAL;
     bool needs_embedding = false;
     struct pg_tx *tx = NULL;
 
     int rc = pg_begin(p->job->services->pg, &tx);
     if (rc == 0)
-        rc = extract ? save(p, tx, extract, &needs_embedding)
-                     : save_failure(p, tx, page, &needs_embedding);
+        rc = failure ? save_failure(p, tx, failure, &needs_embedding)
+                     : save(p, tx, extract, &needs_embedding);
     if (rc == 0 && needs_embedding)
         rc = pipeline_owe_embedding(p, tx, url);
     if (rc == 0)
@@ -180,10 +186,34 @@ static enum job_outcome finish(struct pipeline *p, const char *url,
     if (rc < 0)
         return pipeline_stop(p, tx, rc);
     pipeline_push_embedding(p);
-    if (p->is_gone) { /* nothing to save, and no failure */
+    if (p->is_gone) /* nothing to save, and no failure */
         pipeline_tell_gone(p, 2, "scraping.completed");
-        return JOB_SUCCESS;
-    }
+    return JOB_SUCCESS;
+}
+
+static enum job_outcome finish_failed(struct pipeline *p, const char *url,
+                                      const struct failure *failure)
+{
+    const char *error = p->job->error;
+    enum job_outcome outcome = save_end(p, url, NULL, failure);
+
+    if (outcome != JOB_SUCCESS || p->is_gone)
+        return outcome;
+    p->job->error = error;
+    return JOB_FAILED_FINAL;
+}
+
+static const struct failure not_saved = { .code = "SAVE_FAILED",
+                                          .detail = "the page could not be saved" };
+
+static enum job_outcome finish(struct pipeline *p, const char *url,
+                               const struct extract *extract)
+{
+    enum job_outcome outcome = save_end(p, url, extract, NULL);
+
+    /* Nobody will try it again: its user sees a failure, not something under way. */
+    if (outcome == JOB_FAILED && p->job->is_last_attempt)
+        return finish_failed(p, url, &not_saved);
     return outcome;
 }
 
@@ -213,14 +243,19 @@ enum job_outcome process_bookmark(struct job_run *job)
         return pipeline_stop(&p, tx, rc);
     if (!url) /* deleted meanwhile: nothing to do, and nothing wrong */
         return JOB_SUCCESS;
+    if (pipeline_is_poison(&p))
+        return finish_failed(&p, url, &not_saved);
 
     fetch_page(services->fetcher, url, services->options->fetch.timeout, &page);
     fetch_host_report(services->redis, services->options, url, page.is_retryable);
     if (page.outcome == FETCH_OK)
-        return finish(&p, url, &page, read_page(&p, &page));
+        return finish(&p, url, read_page(&p, &page));
 
     job->error = arena_printf(job->arena, "FetchError: %s (%.200s)", page.detail, url);
     if (page.is_retryable && !job->is_last_attempt)
         return JOB_FAILED;
-    return finish(&p, url, &page, NULL);
+    return finish_failed(&p, url,
+                         &(struct failure){ .code = "FETCH_FAILED",
+                                            .detail = page.detail,
+                                            .is_retryable = page.is_retryable });
 }

@@ -215,6 +215,17 @@ def test_a_port_in_use_is_named(embedded):
     assert "in use" in embedded.log_text() and "server.bind" in embedded.log_text()
 
 
+def test_a_port_that_is_free_soon_is_waited_for(embedded):
+    """As after a kill of the master, whose children end with it, but not in the same moment."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("0.0.0.0", embedded.port))
+        other.listen()
+        embedded.start(wait=False)
+        wait_until(lambda: "trying for 3 s" in embedded.log_text(), 10, "it knows")
+    wait_until(embedded.is_ready, 60, "forkmark is ready")
+
+
 def users_of_children(master):
     """pid -> its four user ids."""
     found = {}
