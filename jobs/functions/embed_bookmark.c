@@ -14,6 +14,7 @@
 #include "common/utf8.h"
 #include "jobs/analysis.h"
 #include "jobs/embedding.h"
+#include "jobs/functions/begun.h"
 #include "jobs/functions/pipeline.h"
 #include "queries.h"
 #include <errno.h>
@@ -181,6 +182,8 @@ static enum job_outcome fail(struct pipeline *p, struct pg_tx *tx, int rc,
     }
     enum job_outcome outcome = pipeline_stop(p, tx, rc);
 
+    if (outcome == JOB_LATER && failure == &embedding_failure)
+        begun_keep(p->job, p->run_id);
     return outcome == JOB_LATER ? outcome : tell_failure(p, failure, outcome);
 }
 
@@ -213,9 +216,10 @@ enum job_outcome embed_bookmark(struct job_run *job)
         rc = pipeline_commit(&p, tx);
     if (rc < 0)
         return pipeline_stop(&p, tx, rc);
-    if (rows.count == 0)
+    if (rows.count == 0) {
+        pipeline_tell_gone_since(&p, 4, "embedding.completed");
         return JOB_SUCCESS;
-
+    }
     if (pipeline_is_poison(&p))
         return tell_failure(&p, &embedding_failure, JOB_FAILED_FINAL);
 

@@ -8,6 +8,7 @@
 #include "common/ids.h"
 #include "common/task.h"
 #include "jobs/events.h"
+#include "jobs/functions/begun.h"
 #include "jobs/functions/poison.h"
 #include "jobs/outbox.h"
 #include "queries.h"
@@ -192,6 +193,13 @@ void pipeline_tell_gone(struct pipeline *p, int sequence, const char *stage)
     event.is_of_deleted = true;
     if (events_store(services->pg, NULL, &event, &message) == 0)
         events_publish(services->redis, message);
+}
+
+void pipeline_tell_gone_since(struct pipeline *p, int sequence, const char *stage)
+{
+    p->run_id = begun_take(p->job);
+    if (p->run_id)
+        pipeline_tell_gone(p, sequence, stage);
 }
 
 int pipeline_commit(struct pipeline *p, struct pg_tx *tx)

@@ -53,6 +53,8 @@ int pipeline_event(struct pipeline *p, struct pg_tx *tx, int sequence, const cha
 /* The end of a stage that had started, when the bookmark is gone: its user's pages, which
  * count what is under way, are told of it as an error. Yields. */
 void pipeline_tell_gone(struct pipeline *p, int sequence, const char *stage);
+/* The same when an attempt before had started the stage (begun.h), if one had. Yields. */
+void pipeline_tell_gone_since(struct pipeline *p, int sequence, const char *stage);
 
 /* Runs a statement on the bookmark: user and id, then what `more` holds. Yields. */
 int pipeline_run(struct pipeline *p, struct pg_tx *tx, const struct query *query,

@@ -15,6 +15,7 @@
 #include "common/utf8.h"
 #include "jobs/extract/extract.h"
 #include "jobs/fetch/fetch.h"
+#include "jobs/functions/begun.h"
 #include "jobs/functions/pipeline.h"
 #include "queries.h"
 #include <string.h>
@@ -183,8 +184,10 @@ static enum job_outcome save_end(struct pipeline *p, const char *url,
         rc = pipeline_owe_embedding(p, tx, url);
     if (rc == 0)
         rc = pipeline_commit(p, tx);
-    if (rc < 0)
+    if (rc < 0) {
+        begun_keep(p->job, p->run_id);
         return pipeline_stop(p, tx, rc);
+    }
     pipeline_push_embedding(p);
     if (p->is_gone) /* nothing to save, and no failure */
         pipeline_tell_gone(p, 2, "scraping.completed");
@@ -241,8 +244,10 @@ enum job_outcome process_bookmark(struct job_run *job)
         rc = pipeline_commit(&p, tx);
     if (rc < 0)
         return pipeline_stop(&p, tx, rc);
-    if (!url) /* deleted meanwhile: nothing to do, and nothing wrong */
+    if (!url) { /* deleted meanwhile: nothing to do, and nothing wrong */
+        pipeline_tell_gone_since(&p, 2, "scraping.completed");
         return JOB_SUCCESS;
+    }
     if (pipeline_is_poison(&p))
         return finish_failed(&p, url, &not_saved);
 
@@ -252,8 +257,10 @@ enum job_outcome process_bookmark(struct job_run *job)
         return finish(&p, url, read_page(&p, &page));
 
     job->error = arena_printf(job->arena, "FetchError: %s (%.200s)", page.detail, url);
-    if (page.is_retryable && !job->is_last_attempt)
+    if (page.is_retryable && !job->is_last_attempt) {
+        begun_keep(job, p.run_id);
         return JOB_FAILED;
+    }
     return finish_failed(&p, url,
                          &(struct failure){ .code = "FETCH_FAILED",
                                             .detail = page.detail,

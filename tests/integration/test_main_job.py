@@ -103,3 +103,20 @@ def test_a_deleted_bookmark_ends_its_job_quietly(stack, pages, status):
     assert [frame[2]["sequence"] for frame in frames] == [1, 2]
     assert frames[1][2]["pipeline_run_id"] == frames[0][2]["pipeline_run_id"]
     assert (frames[1][2]["category"], frames[1][2]["error"]["error_code"]) == ("error", "BOOKMARK_DELETED")
+
+
+def test_a_bookmark_deleted_between_two_attempts(stack, pages):
+    client = stack.client().sign_up()
+    stream = Stream(client, token=client.token)
+    number = client.save(pages.put("/busy", "", status=503))
+    job, = wait_until(lambda: stack.redis.zrange("rq:scheduled:default", 0, -1), 10, "it waits for its retry")
+    assert client.delete(f"/api/bookmarks/{number}").status_code == 200
+    stack.redis.delete(*stack.redis.keys("fm:fetch:*"))  # else the page's host is left alone for a while
+    stack.redis.zadd("rq:scheduled:default", {job: 1})
+    frames = [frame[2] for frame in stream.until("bookmark.pipeline.scraping.completed", 20)
+              if ".pipeline." in frame[0]]
+    assert [frame["sequence"] for frame in frames] == [1, 2]
+    assert frames[1]["pipeline_run_id"] == frames[0]["pipeline_run_id"]
+    assert frames[1]["error"]["error_code"] == "BOOKMARK_DELETED"
+    wait_until(lambda: stack.redis.zcard("rq:wip:default") == 0, 10, "the job ends")
+    assert pages.hits == {"/busy": 1} and not stack.redis.keys("fm:begun:*")
