@@ -49,18 +49,39 @@ two_at_a_time() {
     failed=$((failed + $(grep -c bad "$work/verdicts")))
 }
 
-pytest="$python -m pytest -q --tb=short -p no:cacheprovider -rs --durations=5"
+pytest="$python -m pytest -q --tb=short -rs --durations=5"
+unsteady=0
+
+# in_pytest PART: the tests of tests/PART; what failed is remembered in $work.
+in_pytest() { $pytest -o "cache_dir=$work/cache-$1" "tests/$1" >"$work/$1" 2>&1; }
+
+# number WORD FILE: "3 passed, 1 failed" is pytest's last line.
+number() { tail -n 1 "$2" | grep -oE "[0-9]+ $1" | cut -d' ' -f1 | grep . || echo 0; }
+
+# once_more PART: tests of many processes and of real seconds, two parts side by side on a
+# machine that others may use as well: a few that failed are tried again alone. Both
+# outcomes are shown, and what fails twice counts.
+once_more() {
+    say "once more, alone: what failed of tests/$1"
+    $pytest -o "cache_dir=$work/cache-$1" --lf --lfnf=none "tests/$1" >"$work/again" 2>&1
+    again=$?
+    cat "$work/again"
+    [ "$again" -eq 0 ]
+}
 
 # count_pytest PART STATUS: shows what it printed, and adds its own counts to ours.
 count_pytest() {
     cat "$work/$1"
-    summary=$(tail -n 1 "$work/$1")
-    count() { printf '%s\n' "$summary" | grep -oE "[0-9]+ $1" | cut -d' ' -f1; }
-    p=$(count passed) f=$(count failed) e=$(count 'errors?')
-    passed=$((passed + ${p:-0}))
-    failed=$((failed + ${f:-0} + ${e:-0}))
+    bad=$(($(number failed "$work/$1") + $(number 'errors?' "$work/$1")))
+    passed=$((passed + $(number passed "$work/$1")))
+    if [ "$2" -eq 1 ] && [ "$bad" -gt 0 ] && [ "$bad" -le 3 ] && once_more "$1"; then
+        passed=$((passed + $(number passed "$work/again")))
+        unsteady=$((unsteady + bad))
+        return
+    fi
+    failed=$((failed + bad))
     # Nothing collected, or pytest itself broke: that is a failure too.
-    if [ "$2" -ne 0 ] && [ "$((${f:-0} + ${e:-0}))" -eq 0 ]; then
+    if [ "$2" -ne 0 ] && [ "$bad" -eq 0 ]; then
         failed=$((failed + 1))
         echo "FAILED pytest tests/$1 (status $2)"
     fi
@@ -89,16 +110,17 @@ if wants unit; then
     two_at_a_time timeout 120 -- build-asan/unit/*
 fi
 
-# These wait for clocks two thirds of their time: the two long parts do so side by side.
+# The two long parts leave the processors idle much of their time: they go on side by side.
 # A shell without job control ignores these signals in whatever goes on beside it.
 if wants interop; then
-    setsid env --default-signal=INT,QUIT $pytest tests/interop >"$work/interop" 2>&1 &
+    setsid env --default-signal=INT,QUIT $pytest -o "cache_dir=$work/cache-interop" tests/interop \
+        >"$work/interop" 2>&1 &
     interop=$!
 fi
 
 if wants integration; then
     say "integration tests"
-    $pytest tests/integration >"$work/integration" 2>&1
+    in_pytest integration
     count_pytest integration $?
 fi
 
@@ -111,7 +133,7 @@ fi
 
 if wants browser; then
     say "browser tests"
-    $pytest tests/browser >"$work/browser" 2>&1
+    in_pytest browser
     count_pytest browser $?
 fi
 
@@ -130,5 +152,6 @@ if wants lint; then
     failed=$((failed + $(grep -c '^FAILED' "$work/lint")))
 fi
 
+[ "$unsteady" -eq 0 ] || printf '\nunsteady: %s passed only alone, see "once more" above\n' "$unsteady"
 printf '\n%s passed, %s failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

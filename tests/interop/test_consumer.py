@@ -56,6 +56,12 @@ def started(job):
     wait_until(lambda: job.get_status() == "started", 15, f"{job.id} starts (is {job.get_status()})")
 
 
+def at_work(stack, job):
+    """Redis says `started` a moment before the consumer knows; one told to go just then has not begun."""
+    started(job)
+    wait_until(lambda: job.id in stack.ctl("status", "--json").stdout, 15, "the consumer is at it")
+
+
 def reason(job):
     return Job.fetch(job.id, connection=job.connection).latest_result().exc_string
 
@@ -182,10 +188,10 @@ def test_shutdown_ends_an_idle_consumer_and_another_follows(start, connection):
 
 
 def test_shutdown_lets_the_job_finish(start, connection):
-    start(server="graceful_timeout = 2;")  # which is for the server's own end
+    stack = start(server="graceful_timeout = 2;")  # which is for the server's own end
     worker = one_worker(connection)
     job = Queue("default", connection=connection).enqueue(SLEEP, 4)
-    started(job)
+    at_work(stack, job)
     send_shutdown_command(connection, worker.name)
     wait_until(lambda: field(connection, worker, "shutdown_requested_date"), 10, "RQ sees it")
     assert job.get_status() == "started"
@@ -200,7 +206,7 @@ def test_a_reload_waits_for_a_job_but_the_servers_end_does_not(start, connection
     worker = one_worker(connection)
     queue = Queue("default", connection=connection)
     jobs = [queue.enqueue(SLEEP, 5)]
-    started(jobs[0])
+    at_work(stack, jobs[0])
     stack.reload(jobs=JOBS + " result_ttl = 600;")
     wait_until(lambda: field(connection, worker, "shutdown_requested_date"), 15, "it is to leave")
     jobs.append(queue.enqueue(ECHO, 1))
@@ -210,7 +216,7 @@ def test_a_reload_waits_for_a_job_but_the_servers_end_does_not(start, connection
     # One that drains already is hurried when the server stops.
     worker = one_worker(connection)
     job = queue.enqueue(SLEEP, 60)
-    started(job)
+    at_work(stack, job)
     stack.reload(jobs=JOBS + " result_ttl = 700;")
     wait_until(lambda: field(connection, worker, "shutdown_requested_date"), 15, "it is to leave")
     stack.master.signal(signal.SIGTERM)
@@ -367,7 +373,7 @@ def test_the_servers_end(start, connection, how):
     queue = Queue("default", connection=connection)
     job = queue.enqueue(SLEEP, 2 if how == "graceful" else 60, retry=Retry(max=2, interval=60))
     other = queue.enqueue(ECHO, 1)
-    started(job)
+    at_work(stack, job)
     stack.master.signal(signal.SIGTERM if how != "quick" else signal.SIGINT)
     if how != "quick":
         wait_until(lambda: field(connection, worker, "shutdown_requested_date"), 10, "RQ sees it")
