@@ -140,7 +140,8 @@ int pg_tx_run(struct pg_tx *tx, const struct query *query, const struct pg_param
               int count, struct pg_rows *ret); /* Yields. */
 int pg_commit(struct pg_tx *tx);               /* Yields. 0: durable. */
 void pg_rollback(struct pg_tx *tx);            /* Yields. */
-/* After an error: the connection broke in the middle of it. */
+/* After an error: the connection broke while a statement was under way, without a word of
+ * the server's: it was no orderly restart, and no time was over. */
 bool pg_tx_is_lost(const struct pg_tx *tx);
 
 /*

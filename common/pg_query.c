@@ -160,6 +160,7 @@ int pg_write(struct pg *pg, const struct query *query, const struct pg_param *pa
 struct pg_tx {
     struct pg *pg;
     struct pg_lease *lease; /* NULL: over */
+    bool is_lost;           /* see pg_tx_is_lost() */
 };
 
 int pg_begin(struct pg *pg, struct pg_tx **ret)
@@ -190,6 +191,9 @@ int pg_begin(struct pg *pg, struct pg_tx **ret)
 
 static void tx_end(struct pg_tx *tx)
 {
+    const struct pg_connection *connection = tx->lease->connection;
+
+    tx->is_lost = connection->is_lost && !connection->is_shut && !connection->was_unsent;
     pg_release(tx->lease);
     tx->lease = NULL;
 }
@@ -262,7 +266,7 @@ void pg_rollback(struct pg_tx *tx)
 
 bool pg_tx_is_lost(const struct pg_tx *tx)
 {
-    return !tx->lease;
+    return tx->is_lost;
 }
 
 int pg_ping(struct pg *pg, uint64_t timeout_ms)

@@ -17,6 +17,7 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -208,6 +209,16 @@ static bool open_all(struct listeners *listeners, const struct listeners *now,
     return true;
 }
 
+/* Signals are taken in the loop, which has not begun. */
+static bool is_told_to_end(void)
+{
+    sigset_t waiting;
+
+    return sigpending(&waiting) == 0 &&
+           (sigismember(&waiting, SIGTERM) || sigismember(&waiting, SIGINT) ||
+            sigismember(&waiting, SIGQUIT));
+}
+
 static bool open_in_time(struct listeners *listeners, const struct options *options,
                          struct buf *error)
 {
@@ -220,7 +231,8 @@ static bool open_in_time(struct listeners *listeners, const struct options *opti
             return true;
         listeners_close(listeners);
         /* What the master before left is used up. */
-        if (!listeners->met_others || listeners_left.count > 0 || clock_ms() >= end)
+        if (!listeners->met_others || listeners_left.count > 0 || clock_ms() >= end ||
+            is_told_to_end())
             return false;
         if (!is_again)
             log_info("%s; trying for %d s", buf_text(error),

@@ -15,6 +15,8 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/fm-run-XXXXXX")
 lint=
 interop=
 trap 'for each in $lint $interop; do kill -- "-$each" 2>/dev/null; done; rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 sh config/install.sh run build test || exit 1
 
@@ -66,7 +68,7 @@ once_more() {
     $pytest -o "cache_dir=$work/cache-$1" --lf --lfnf=none "tests/$1" >"$work/again" 2>&1
     again=$?
     cat "$work/again"
-    [ "$again" -eq 0 ]
+    [ "$again" -eq 0 ] && [ "$(number skipped "$work/again")" -eq 0 ]
 }
 
 # count_pytest PART STATUS: shows what it printed, and adds its own counts to ours.
@@ -121,14 +123,19 @@ fi
 if wants integration; then
     say "integration tests"
     in_pytest integration
-    count_pytest integration $?
+    integration=$?
 fi
-
+if wants interop; then
+    wait "$interop"
+    status=$?
+    interop=
+fi
+if wants integration; then
+    count_pytest integration "$integration"
+fi
 if wants interop; then
     say "interoperation with RQ"
-    wait "$interop"
-    count_pytest interop $?
-    interop=
+    count_pytest interop "$status"
 fi
 
 if wants browser; then

@@ -21,15 +21,17 @@ void begun_keep(const struct job_run *job, const char *run_id)
                KEPT_S);
 }
 
-const char *begun_take(const struct job_run *job)
+const char *begun_find(const struct job_run *job)
 {
-    struct redis *redis = job->services->redis;
     redisReply *reply;
 
-    if (redis_call(redis, &reply, "GET %s", key_of(job)) != 0 ||
+    if (redis_call(job->services->redis, &reply, "GET %s", key_of(job)) != 0 ||
         reply->type != REDIS_REPLY_STRING)
         return NULL;
-    const char *run_id = arena_strdup(job->arena, reply->str);
-    redis_call(redis, NULL, "DEL %s", key_of(job));
-    return run_id;
+    return arena_strdup(job->arena, reply->str);
+}
+
+void begun_drop(const struct job_run *job)
+{
+    redis_call(job->services->redis, NULL, "DEL %s", key_of(job));
 }

@@ -1,9 +1,10 @@
 /*
- * begun.h - stages that began and are to be tried again.
+ * begun.h - stages that have begun and not ended.
  *
- * The bookmark may be deleted until then, and its events with it; but pages that are
- * open have heard that the stage began, and count it. So its run is kept in Redis, by
- * job, for as long as a stream may be open that has heard of it.
+ * Whatever cuts a job off, it is tried again; but its bookmark may be deleted until then,
+ * and its events with it. Pages that are open have heard that the stage began, and count
+ * it. So its run is kept in Redis, by job, for as long as a stream may be open that has
+ * heard of it.
  *
  * Best effort. Everything here yields.
  */
@@ -13,7 +14,8 @@
 #include "jobs/functions.h"
 
 void begun_keep(const struct job_run *job, const char *run_id);
-/* Once; NULL: none. In the job's arena. */
-const char *begun_take(const struct job_run *job);
+/* NULL: none. In the job's arena. */
+const char *begun_find(const struct job_run *job);
+void begun_drop(const struct job_run *job);
 
 #endif

@@ -16,6 +16,7 @@
 #include "jobs/embedding.h"
 #include "jobs/functions/begun.h"
 #include "jobs/functions/pipeline.h"
+#include "jobs/functions/poison.h"
 #include "queries.h"
 #include <errno.h>
 #include <string.h>
@@ -149,7 +150,18 @@ static const struct failure {
                        "{\"error_code\":\"ANALYSIS_FAILED\",\"retryable\":true}",
                        &sql_pipeline_analysis_failed };
 
-/* Its user sees it; job->error says why. */
+/* The run's stage that has not ended; an attempt before may have come further than this.
+ */
+static int find_failure(struct pipeline *p, struct pg_tx *tx, const struct failure **ret)
+{
+    int rc =
+        pipeline_stage_end(p, tx, p->run_id, "bookmark.pipeline.embedding.completed");
+
+    *ret = rc == 1 ? &analysis_failure : &embedding_failure;
+    return rc == -ENOENT || rc > 0 ? 0 : rc;
+}
+
+/* Its user sees it; job->error says why. `failure` NULL: it is looked up. */
 static enum job_outcome tell_failure(struct pipeline *p, const struct failure *failure,
                                      enum job_outcome outcome)
 {
@@ -157,6 +169,8 @@ static enum job_outcome tell_failure(struct pipeline *p, const struct failure *f
     struct pg_tx *tx = NULL;
 
     int rc = pg_begin(p->job->services->pg, &tx);
+    if (rc == 0 && !failure)
+        rc = find_failure(p, tx, &failure);
     if (rc == 0)
         rc = pipeline_run(p, tx, failure->query, NULL, 0, NULL);
     if (rc == 0)
@@ -166,7 +180,19 @@ static enum job_outcome tell_failure(struct pipeline *p, const struct failure *f
         rc = pipeline_commit(p, tx);
     if (rc < 0 && pipeline_stop(p, tx, rc) == JOB_LATER)
         return JOB_LATER;
+    if (rc == 0)
+        begun_drop(p->job);
     p->job->error = error;
+    return outcome;
+}
+
+/* A statement of the bookmark's seems to end the server. */
+static enum job_outcome give_up(struct pipeline *p)
+{
+    enum job_outcome outcome = tell_failure(p, NULL, JOB_FAILED_FINAL);
+
+    if (outcome == JOB_FAILED_FINAL)
+        poison_forget(p->job);
     return outcome;
 }
 
@@ -182,8 +208,6 @@ static enum job_outcome fail(struct pipeline *p, struct pg_tx *tx, int rc,
     }
     enum job_outcome outcome = pipeline_stop(p, tx, rc);
 
-    if (outcome == JOB_LATER && failure == &embedding_failure)
-        begun_keep(p->job, p->run_id);
     return outcome == JOB_LATER ? outcome : tell_failure(p, failure, outcome);
 }
 
@@ -205,6 +229,9 @@ enum job_outcome embed_bookmark(struct job_run *job)
     struct analysis analysis;
     struct pg_rows rows = { 0 };
 
+    if (pipeline_is_hopeless(&p))
+        return pipeline_give_up(&p, &sql_pipeline_embedding_failed);
+
     int rc = pg_begin(pg, &tx);
     if (rc == 0)
         rc = start_embedding(&p, tx, &rows);
@@ -220,8 +247,9 @@ enum job_outcome embed_bookmark(struct job_run *job)
         pipeline_tell_gone_since(&p, 4, "embedding.completed");
         return JOB_SUCCESS;
     }
+    begun_keep(job, p.run_id);
     if (pipeline_is_poison(&p))
-        return tell_failure(&p, &embedding_failure, JOB_FAILED_FINAL);
+        return give_up(&p);
 
     struct bookmark bookmark = bookmark_of(&rows);
     uint64_t start = clock_ms();
@@ -234,6 +262,7 @@ enum job_outcome embed_bookmark(struct job_run *job)
         rc = pipeline_commit(&p, tx);
     if (rc < 0)
         return fail(&p, tx, rc, &embedding_failure);
+    begun_drop(job);
 
     analysis_make(job->arena, bookmark.title, bookmark.notes, bookmark.text, &analysis);
     tx = NULL;

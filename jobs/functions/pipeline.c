@@ -24,7 +24,8 @@ struct pipeline pipeline_of(struct job_run *job)
 {
     return (struct pipeline){ .job = job,
                               .user_id = (int32_t)job_arg_int(job, "user_id"),
-                              .bookmark_id = (int32_t)job_arg_int(job, "bookmark_id") };
+                              .bookmark_id = (int32_t)job_arg_int(job, "bookmark_id"),
+                              .losses = poison_losses(job) };
 }
 
 int pipeline_run(struct pipeline *p, struct pg_tx *tx, const struct query *query,
@@ -80,9 +81,8 @@ static const char *embedding_job_of(const struct pipeline *p, const char *run_id
                         hex + 13, hex + 17, hex + 20);
 }
 
-/* Whether the run's stage ended: 1 well, 0 badly, -ENOENT not yet; or pg's error. */
-static int stage_end(struct pipeline *p, struct pg_tx *tx, const char *run_id,
-                     const char *type)
+int pipeline_stage_end(struct pipeline *p, struct pg_tx *tx, const char *run_id,
+                       const char *type)
 {
     struct pg_rows rows;
     int rc = pipeline_run(p, tx, &sql_pipeline_stage_end,
@@ -98,10 +98,11 @@ static int is_done(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage sta
                    const char *last_run)
 {
     if (stage == PIPELINE_SCRAPING)
-        return stage_end(p, tx, run_of_job(p), "bookmark.pipeline.scraping.completed");
+        return pipeline_stage_end(p, tx, run_of_job(p),
+                                  "bookmark.pipeline.scraping.completed");
     if (!last_run || strcmp(embedding_job_of(p, last_run), p->job->id) != 0)
         return -ENOENT;
-    return stage_end(p, tx, last_run, "bookmark.pipeline.analysis.completed");
+    return pipeline_stage_end(p, tx, last_run, "bookmark.pipeline.analysis.completed");
 }
 
 /* A run that ended badly is over, and its end stands: it is told with the next one's
@@ -193,11 +194,12 @@ void pipeline_tell_gone(struct pipeline *p, int sequence, const char *stage)
     event.is_of_deleted = true;
     if (events_store(services->pg, NULL, &event, &message) == 0)
         events_publish(services->redis, message);
+    begun_drop(p->job);
 }
 
 void pipeline_tell_gone_since(struct pipeline *p, int sequence, const char *stage)
 {
-    p->run_id = begun_take(p->job);
+    p->run_id = begun_find(p->job);
     if (p->run_id)
         pipeline_tell_gone(p, sequence, stage);
 }
@@ -232,6 +234,7 @@ void pipeline_was_done(struct pipeline *p, struct pg_tx *tx)
     for (int i = 0; i < p->untold.count; i++)
         events_publish(services->redis, p->untold.messages[i]);
     untold_told(p->job, &p->untold, p->untold.messages, p->untold.count);
+    begun_drop(p->job);
 }
 
 /* It went away in the middle of this job. */
@@ -240,9 +243,10 @@ static enum job_outcome stop_lost(struct pipeline *p)
     int losses = poison_count(p->job);
 
     p->job->delay_s = poison_delay_s(losses);
-    if (losses <= POISON_LOSSES)
+    if (losses <= POISON_LOSSES + 1)
         return JOB_LATER;
     p->job->error = poison_error(p->job);
+    poison_forget(p->job);
     return JOB_FAILED_FINAL;
 }
 
@@ -266,10 +270,33 @@ enum job_outcome pipeline_stop(struct pipeline *p, struct pg_tx *tx, int rc)
 
 bool pipeline_is_poison(const struct pipeline *p)
 {
-    if (p->is_first || poison_losses(p->job) < POISON_LOSSES)
+    if (p->losses < POISON_LOSSES)
         return false;
     p->job->error = poison_error(p->job);
     return true;
+}
+
+bool pipeline_is_hopeless(const struct pipeline *p)
+{
+    return p->losses > POISON_LOSSES;
+}
+
+enum job_outcome pipeline_give_up(struct pipeline *p, const struct query *mark)
+{
+    struct pg_tx *tx = NULL;
+
+    int rc = pg_begin(p->job->services->pg, &tx);
+    if (rc == 0)
+        rc = pipeline_run(p, tx, mark, NULL, 0, NULL);
+    if (rc == 0)
+        rc = pipeline_keep_promise(p, tx);
+    if (rc == 0)
+        rc = pipeline_commit(p, tx);
+    if (rc < 0)
+        return pipeline_stop(p, tx, rc);
+    p->job->error = poison_error(p->job);
+    poison_forget(p->job);
+    return JOB_FAILED_FINAL;
 }
 
 int pipeline_owe_embedding(struct pipeline *p, struct pg_tx *tx, const char *url)

@@ -22,13 +22,14 @@ struct pipeline {
     const char *embedding_job; /* owed by this one; NULL: none */
     bool is_first;             /* this job has not been here before */
     bool is_gone;              /* the bookmark was deleted since the stage started */
+    int losses;                /* of the connection, in runs before: see poison.h */
     /* Events of the open transaction, to be told after its commit. */
     const char *messages[PIPELINE_MESSAGES];
     int message_count;
     struct untold untold; /* of this job's runs before; read once the run is found */
 };
 
-/* From the job's arguments; no run yet. */
+/* From the job's arguments; no run yet. Yields. */
 struct pipeline pipeline_of(struct job_run *job);
 
 /* The outbox no longer owes this job. In `tx`. Yields. */
@@ -41,6 +42,10 @@ int pipeline_keep_promise(struct pipeline *p, struct pg_tx *tx);
  */
 enum pipeline_stage { PIPELINE_SCRAPING, PIPELINE_EMBEDDING };
 int pipeline_find_run(struct pipeline *p, struct pg_tx *tx, enum pipeline_stage stage);
+
+/* How the run's stage ended: 1 well, 0 badly, -ENOENT not yet; or pg's error. Yields. */
+int pipeline_stage_end(struct pipeline *p, struct pg_tx *tx, const char *run_id,
+                       const char *type);
 
 /* Then: what was not heard of it is told, and the cache forgets what was before. Yields.
  */
@@ -72,9 +77,14 @@ int pipeline_commit(struct pipeline *p, struct pg_tx *tx);
  * `tx` (or NULL) is rolled back. Yields.
  */
 enum job_outcome pipeline_stop(struct pipeline *p, struct pg_tx *tx, int rc);
-/* It did so often enough: all that is left to do is to say so; job->error does. Known
- * once the run is found. Yields. */
+/*
+ * It did so often enough: all that is left to do is to tell the failure; job->error is
+ * set. Where not even a run can be started, pipeline_give_up() does no more than `mark`
+ * the bookmark, and returns the job's outcome. Yields.
+ */
 bool pipeline_is_poison(const struct pipeline *p);
+bool pipeline_is_hopeless(const struct pipeline *p);
+enum job_outcome pipeline_give_up(struct pipeline *p, const struct query *mark);
 
 /* J3 is owed from the commit of `tx` on; and pushed behind it. Both yield. */
 int pipeline_owe_embedding(struct pipeline *p, struct pg_tx *tx, const char *url);

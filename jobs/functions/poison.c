@@ -40,6 +40,11 @@ int poison_losses(const struct job_run *job)
     return (int)strtol(reply->str, NULL, 10);
 }
 
+void poison_forget(const struct job_run *job)
+{
+    redis_call(job->services->redis, NULL, "DEL %s", key_of(job));
+}
+
 int poison_delay_s(int losses)
 {
     int least = FIRST_S << (losses < LONGEST ? losses - 1 : LONGEST - 1);

@@ -17,6 +17,7 @@
 #include "jobs/fetch/fetch.h"
 #include "jobs/functions/begun.h"
 #include "jobs/functions/pipeline.h"
+#include "jobs/functions/poison.h"
 #include "queries.h"
 #include <string.h>
 
@@ -184,13 +185,13 @@ static enum job_outcome save_end(struct pipeline *p, const char *url,
         rc = pipeline_owe_embedding(p, tx, url);
     if (rc == 0)
         rc = pipeline_commit(p, tx);
-    if (rc < 0) {
-        begun_keep(p->job, p->run_id);
+    if (rc < 0)
         return pipeline_stop(p, tx, rc);
-    }
     pipeline_push_embedding(p);
     if (p->is_gone) /* nothing to save, and no failure */
         pipeline_tell_gone(p, 2, "scraping.completed");
+    else
+        begun_drop(p->job);
     return JOB_SUCCESS;
 }
 
@@ -220,6 +221,16 @@ static enum job_outcome finish(struct pipeline *p, const char *url,
     return outcome;
 }
 
+/* A statement of the bookmark's seems to end the server. */
+static enum job_outcome give_up(struct pipeline *p, const char *url)
+{
+    enum job_outcome outcome = finish_failed(p, url, &not_saved);
+
+    if (outcome == JOB_FAILED_FINAL)
+        poison_forget(p->job);
+    return outcome;
+}
+
 enum job_outcome process_bookmark(struct job_run *job)
 {
     const struct job_services *services = job->services;
@@ -232,6 +243,9 @@ enum job_outcome process_bookmark(struct job_run *job)
         fetch_host_delay(services->redis, services->options, job_arg_text(job, "url"));
     if (job->delay_s > 0)
         return JOB_LATER;
+
+    if (pipeline_is_hopeless(&p))
+        return pipeline_give_up(&p, &sql_pipeline_scrape_failed);
 
     int rc = pg_begin(services->pg, &tx);
     if (rc == 0)
@@ -248,8 +262,9 @@ enum job_outcome process_bookmark(struct job_run *job)
         pipeline_tell_gone_since(&p, 2, "scraping.completed");
         return JOB_SUCCESS;
     }
+    begun_keep(job, p.run_id);
     if (pipeline_is_poison(&p))
-        return finish_failed(&p, url, &not_saved);
+        return give_up(&p, url);
 
     fetch_page(services->fetcher, url, services->options->fetch.timeout, &page);
     fetch_host_report(services->redis, services->options, url, page.is_retryable);
@@ -257,10 +272,8 @@ enum job_outcome process_bookmark(struct job_run *job)
         return finish(&p, url, read_page(&p, &page));
 
     job->error = arena_printf(job->arena, "FetchError: %s (%.200s)", page.detail, url);
-    if (page.is_retryable && !job->is_last_attempt) {
-        begun_keep(job, p.run_id);
+    if (page.is_retryable && !job->is_last_attempt)
         return JOB_FAILED;
-    }
     return finish_failed(&p, url,
                          &(struct failure){ .code = "FETCH_FAILED",
                                             .detail = page.detail,

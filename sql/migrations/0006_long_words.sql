@@ -31,8 +31,6 @@ BEGIN
 END $$;
 
 -- bookmark_find_by_url. A URL of such letters was too long for the index, too.
--- The new one first: whoever reads by the old one does so until it is there.
-CREATE INDEX idx_saved_content_user_url_begin
-    ON saved_content (user_id, left(lower(url), 512));
 DROP INDEX idx_saved_content_user_url_lower;
-ALTER INDEX idx_saved_content_user_url_begin RENAME TO idx_saved_content_user_url_lower;
+CREATE INDEX idx_saved_content_user_url_lower
+    ON saved_content (user_id, left(lower(url), 512));

@@ -145,12 +145,13 @@ WHERE user_id = $1 AND id = $2;
 UPDATE saved_content SET analysis_status = 'SUCCESS', analyzed_at = now()
 WHERE user_id = $1 AND id = $2;
 
+-- Whoever analyses has the embedding; one that gave up before it came there again, too.
 -- name: pipeline_analysis_failed
 -- route: primary
 -- params: int user_id, int bookmark_id
 -- tenant: user_id
 -- index: saved_content_pkey
-UPDATE saved_content SET analysis_status = 'FAILED'
+UPDATE saved_content SET embedding_status = 'SUCCESS', analysis_status = 'FAILED'
 WHERE user_id = $1 AND id = $2;
 
 -- What was found first stays.

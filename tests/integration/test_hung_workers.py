@@ -126,10 +126,12 @@ def test_who_died_for_memory_is_said_so(memory_group, make_stack):
         write("memory.limit_in_bytes", int(file.read()) + (32 << 20))
     # A worker in the dead one's place would take what is free now, and the eater be next.
     stack.master.signal(signal.SIGSTOP)
-    eater = subprocess.run(["/usr/bin/python3", "-c", EATER, memory_group], capture_output=True, text=True,
-                           timeout=60, check=False)
-    write("memory.limit_in_bytes", -1)
-    stack.master.signal(signal.SIGCONT)
+    try:
+        eater = subprocess.run(["/usr/bin/python3", "-c", EATER, memory_group], capture_output=True, text=True,
+                               timeout=60, check=False)
+    finally:
+        write("memory.limit_in_bytes", -1)
+        stack.master.signal(signal.SIGCONT)
     assert eater.stdout == "1\n", eater
     told = wait_until(lambda: re.search(rf"ERROR master worker \d \(pid {victim}\) died: .*", stack.log_text()), 20,
                       "its end is told")
