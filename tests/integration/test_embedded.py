@@ -205,24 +205,27 @@ def test_what_is_missing_is_named(folder, variables, words):
     assert not os.path.exists(server.data)
 
 
-def test_a_port_in_use_is_named(embedded):
+@pytest.fixture
+def others_port(embedded):
+    """The server's port, which another process has until it is closed."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("0.0.0.0", embedded.port))
         other.listen()
-        embedded.start(wait=False)
-        assert embedded.master.wait(10) == 1
+        yield other
+
+
+def test_a_port_in_use_is_named(others_port, embedded):
+    embedded.start(wait=False)
+    assert embedded.master.wait(10) == 1
     assert "in use" in embedded.log_text() and "server.bind" in embedded.log_text()
 
 
-def test_a_port_that_is_free_soon_is_waited_for(embedded):
+def test_a_port_that_is_free_soon_is_waited_for(others_port, embedded):
     """As after a kill of the master, whose children end with it, but not in the same moment."""
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("0.0.0.0", embedded.port))
-        other.listen()
-        embedded.start(wait=False)
-        wait_until(lambda: "trying for 3 s" in embedded.log_text(), 10, "it knows")
+    embedded.start(wait=False)
+    wait_until(lambda: "trying for 3 s" in embedded.log_text(), 10, "it knows")
+    others_port.close()
     wait_until(embedded.is_ready, 60, "forkmark is ready")
 
 
